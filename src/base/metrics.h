@@ -1,0 +1,58 @@
+/* Counters: each worker writes its own block, anyone reads. Relaxed atomics, no locks.
+ *
+ * METRICS lists every counter once; metrics_name and metrics_help come from the same list.
+ */
+#ifndef SLUICE_BASE_METRICS_H
+#define SLUICE_BASE_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+#define METRICS(X)                                                                        \
+    X(connections_total,      "client connections accepted")                              \
+    X(connections_open,       "client connections open now")                              \
+    X(connections_refused,    "connections closed at once because the cap was reached")   \
+    X(requests_total,         "requests whose head was read")                             \
+    X(requests_bad,           "requests refused by the HTTP guards")                      \
+    X(streams_total,          "streams started")                                          \
+    X(streams_open,           "streams open now")                                         \
+    X(streams_done,           "streams that ended with the dialect's end mark")           \
+    X(streams_truncated,      "streams that ended with an error after the head was sent") \
+    X(streams_failed,         "streams answered with an error status")                    \
+    X(streams_client_gone,    "streams whose client left first")                          \
+    X(tokens_total,           "pieces of text received from models")                      \
+    X(upstream_attempts,      "upstream requests started")                                \
+    X(upstream_pauses,        "times an upstream was paused for a slow client")           \
+    X(lua_calls,              "entries into Lua")                                         \
+    X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
+    X(loop_lag_events,        "loop turns that took longer than 20 ms")                   \
+    X(loop_lag_ms,            "milliseconds spent in such turns")
+
+enum metric {
+#define X(name, help) METRIC_##name,
+    METRICS(X)
+#undef X
+    METRIC_COUNT
+};
+
+struct metrics {
+    _Atomic int64_t value[METRIC_COUNT];
+};
+
+static inline void metrics_add(struct metrics *m, enum metric which, int64_t n)
+{
+    atomic_fetch_add_explicit(&m->value[which], n, memory_order_relaxed);
+}
+
+static inline int64_t metrics_get(const struct metrics *m, enum metric which)
+{
+    return atomic_load_explicit(&m->value[which], memory_order_relaxed);
+}
+
+const char *metrics_name(enum metric which);           /* "connections_total" */
+/* Prometheus text of the sum over `n` blocks, each name prefixed with sluice_. */
+void metrics_print(struct buf *out, struct metrics *const *blocks, int n);
+
+#endif
