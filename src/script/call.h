@@ -1,0 +1,45 @@
+/* One call from C into Lua that may wait: a hook, a filter, a Lua model. Runs on a pooled coroutine.
+ *
+ *     call_begin(&c, vm, &budget);                    c.co has an empty stack: push the function and its arguments there
+ *     switch (call_run(&c, nargs)) {
+ *     case CALL_RETURNED: read c.n_results results at the top of c.co; call_finish(&c); break;
+ *     case CALL_WAITS:    look at c.wait; later call_resume(&c, nvalues) with the values pushed on c.co, or call_cancel(&c); break;
+ *     case CALL_FAILED:   look at c.failure, c.message; call_finish(&c); break;
+ *     }
+ *
+ * A verdict that was raised (error(sluice.reject(...))) counts as returned: it is the one result. The budget is CPU time between waits; once spent,
+ * the call is over whatever pcall says. A stream that is not waiting owns no coroutine.
+ */
+#ifndef SLUICE_SCRIPT_CALL_H
+#define SLUICE_SCRIPT_CALL_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vm;
+
+enum call_state { CALL_RETURNED, CALL_WAITS, CALL_FAILED };
+enum call_wait { WAIT_NOTHING, WAIT_SLEEP, WAIT_OUTPUT };
+enum call_failure { CALL_RAISED, CALL_TIMEOUT, CALL_MEMORY };
+
+struct call {
+    struct vm *vm;                                     /* NULL: no call is open */
+    lua_State *co;
+    int co_ref;
+    int n_results;
+    unsigned budget_ms;
+    enum call_wait wait;                               /* after CALL_WAITS: why */
+    uint64_t wait_ms;                                  /* WAIT_SLEEP: for how long. (WAIT_OUTPUT: the text is the string at the top of co; out:text) */
+    enum call_failure failure;
+    char *message;                                     /* after CALL_FAILED: with file:line and traceback's first line; freed by call_finish */
+};
+
+void call_begin(struct call *c, struct vm *vm, unsigned budget_ms);
+enum call_state call_run(struct call *c, int nargs);
+enum call_state call_resume(struct call *c, int nvalues);
+void call_finish(struct call *c);                      /* the coroutine goes back to the pool; harmless when none is open */
+void call_cancel(struct call *c);                      /* a waiting call is given up: to-be-closed variables run; then as call_finish */
+static inline bool call_open(const struct call *c) { return c->vm != 0; }
+
+#endif

@@ -1,0 +1,111 @@
+/* The Lua side of one exchange (one client request with its answer): req, ctx, the calls of its hooks, and what they said.
+ *
+ * Opens cheap: tables are made when a hook first needs them. Everything here runs inside the VM's memory cap; when that is
+ * reached the functions return -1 and the exchange fails, nothing else.
+ */
+#ifndef SLUICE_SCRIPT_EXCHANGE_H
+#define SLUICE_SCRIPT_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "script/call.h"
+#include "script/gateway.h"
+#include "wire/http.h"
+
+/* Why an exchange ends otherwise than well, as policies and clients are told. Owned strings. */
+struct failure {
+    int status;                                        /* what a client gets when nothing was sent yet */
+    char *code;                                        /* "upstream_reset": a word for a program */
+    char *message;                                     /* a sentence for a person */
+    char *type;                                        /* NULL or a dialect's error type */
+    const char *kind;                                  /* "client" "policy" "upstream" "gateway": constant */
+    const char *policy, *hook;                         /* whose verdict or failure it is, or NULL; constants of the gateway */
+    int64_t retry_after;                               /* seconds, -1: not told */
+    int upstream_status;                               /* 0: none */
+    bool headers_sent;
+};
+void failure_free(struct failure *f);
+void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
+
+enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_WRONG };
+struct verdict {                                       /* owned; verdict_free */
+    enum verdict_kind kind;
+    struct failure failure;                            /* REJECT */
+    int status;                                        /* REPLY: default 200 */
+    struct buf text;                                   /* REPLY, STOP */
+    char *finish;                                      /* REPLY, STOP: the finish reason, default "stop" */
+    const struct model *model;                         /* ROUTE */
+    char *wrong;                                       /* WRONG: the sentence: names the hook and lists what it may return */
+};
+void verdict_free(struct verdict *v);
+
+struct exchange {
+    const struct gateway *gateway;
+    const struct route *route;
+    int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
+};
+
+struct exchange_facts {
+    const char *id;
+    const struct http_request *request;                /* must live as long as the exchange may run accept; copied into req on open */
+    const char *ip;                                    /* the client's, behind trusted proxies */
+};
+
+int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts);
+void exchange_close(struct exchange *x);               /* a ctx that a script kept says "this exchange is over" from now on */
+
+/* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong
+ * with the request (400 bad_query ...) or with us (500). */
+int exchange_read(struct exchange *x, const char *body, size_t len, struct failure *f);
+
+/* Opens call `c` for hook entry i of kind h with its arguments pushed, and runs it. For HOOK_LOG call exchange_summary before. */
+enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, size_t i);
+/* What the finished call said; checks that this hook may say it. The call stays open (call_finish it). */
+void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret);
+
+/* One filter call on held + new text. */
+enum call_state exchange_filter(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, enum channel channel, bool last);
+struct filter_result {
+    enum { FILTER_PASS, FILTER_TEXT, FILTER_VERDICT } kind;   /* PASS: the text as it was, nothing held */
+    const char *released; size_t released_len;         /* TEXT: strings of the call's coroutine: valid until call_finish */
+    const char *held; size_t held_len;
+    struct verdict verdict;                            /* VERDICT: REJECT, STOP or WRONG */
+};
+void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, struct filter_result *ret);
+
+/* A Lua model's answer(req, out): runs until it waits. WAIT_OUTPUT: take the text with exchange_output, then call_resume(c, 0). */
+enum call_state exchange_answer(struct exchange *x, struct call *c, const struct model *m);
+const char *exchange_output(struct call *c, size_t *len);
+
+/* The upstream request that the model's dialect makes of req. Owned. 0 or -1 and *f. */
+struct upstream_request {
+    char *url;
+    struct header *headers;                            /* names and values owned */
+    size_t n_headers;
+    struct buf body;
+};
+int exchange_request(struct exchange *x, const struct model *m, struct upstream_request *ret, struct failure *f);
+void upstream_request_free(struct upstream_request *r);
+
+/* Runs all error hooks of the route (they may not wait) and lets them change *f. Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
+void exchange_shape_error(struct exchange *x, struct failure *f);
+void exchange_error_body(struct exchange *x, const struct failure *f, struct buf *out);
+
+/* The headers that ctx:header set so far, in order. Strings live until the next call into Lua. Returns how many of at most `max`. */
+size_t exchange_headers(struct exchange *x, struct header *ret, size_t max);
+
+struct summary {                                       /* what log(sum, ctx) sees and what the log line says */
+    const char *finish;                                /* "done" "client_closed" or the error's code */
+    int status;
+    uint64_t tokens, bytes;                            /* pieces of text received, bytes of text sent */
+    int64_t first_token_ms, total_ms, held_ms;         /* -1: never */
+    int64_t usage_in, usage_out;                       /* -1: not reported */
+};
+void exchange_summary(struct exchange *x, const struct summary *s);
+/* Calls fn for each ctx:tag(name, value) so far, values as text. */
+void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+
+#endif

@@ -1,0 +1,121 @@
+/* What an operator's file says, checked and frozen: listeners, models, routes, policies. One per VM.
+ *
+ * lua/sluice/config.lua does the checking (schema, file:line, did-you-mean); gateway.c only reads its normalised result into these structs,
+ * so that the hot path asks no Lua table. All strings live as long as the gateway. Refs are in the VM's registry.
+ */
+#ifndef SLUICE_SCRIPT_GATEWAY_H
+#define SLUICE_SCRIPT_GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "wire/ip.h"
+#include "wire/json.h"
+
+struct vm;
+
+enum hook { HOOK_ACCEPT, HOOK_VALIDATE, HOOK_ROUTE, HOOK_PROMPT, HOOK_ERROR, HOOK_LOG, HOOK_COUNT };
+extern const char *const hook_names[HOOK_COUNT];
+
+enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_REFUSAL, CHANNEL_COUNT };
+extern const char *const channel_names[CHANNEL_COUNT];
+
+/* Places that a dialect declares in its events; absent ones are "". Their order is the order of dialect.places' results. */
+enum place { PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_COUNT };
+
+struct clocks {                                        /* milliseconds; 0: no such clock */
+    uint64_t connect, first_token, gap, total;
+};
+
+struct dialect {                                       /* what an upstream speaks: lua/sluice/dialects/NAME.lua */
+    const char *name;
+    struct json_places *places;                        /* PLACE_COUNT of them; a place the dialect lacks never matches */
+    const char *done;                                  /* data of the event that ends the stream: "[DONE]"; "" when there is none */
+    int request_ref;                                   /* function(req, model) -> { path, headers, body } */
+};
+
+struct front {                                         /* what clients of a route speak */
+    const char *name;
+    const char *methods;                               /* "GET, HEAD, OPTIONS": for Allow */
+    const char *content_before, *content_after;        /* the bytes around a JSON string in an event: `data: {"token":` and `}\n\n` */
+    const char *reasoning_before, *reasoning_after;    /* NULL: this front does not tell reasoning */
+    const char *done;                                  /* `data: [DONE]\n\n` */
+    int read_ref;                                      /* function(req): fills req.messages */
+    int error_ref;                                     /* function(err) -> table (JSON body and in-band event data) */
+};
+
+struct model {
+    const char *name;                                  /* as policies say it */
+    const struct dialect *dialect;                     /* NULL for a Lua model */
+    const char *url;                                   /* base URL without trailing '/' */
+    const char *ca;                                    /* PEM file or NULL */
+    struct clocks clocks;                              /* 0: the route's */
+    int answer_ref;                                    /* function(req, out) of a Lua model, else LUA_NOREF */
+    int table_ref;                                     /* the whole normalised table: model, key, ... (for request_ref) */
+};
+
+struct policy {
+    const char *name;
+    unsigned open_hooks;                               /* bit per enum hook, plus FILTER_OPEN: on_error = "open" */
+};
+#define FILTER_OPEN (1u << 31)
+
+struct hook_entry {
+    int fn_ref;
+    int policy;                                        /* index into route->policies */
+};
+
+struct filter {                                        /* raw: text(text, ctx, part) */
+    int fn_ref;
+    int policy;
+    unsigned channels;                                 /* bit per enum channel */
+    size_t max_hold;                                   /* bytes; default 64 KiB */
+    bool overflow_release;                             /* else: stop with policy_error */
+};
+
+struct route {
+    const char *name;
+    const char **paths;                                /* exact paths; for a files route its prefix */
+    size_t n_paths;
+    const char *files;                                 /* directory of a files route (absolute), else NULL */
+    const struct front *front;
+    const struct model *target;                        /* when no policy routes */
+    struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
+    uint64_t heartbeat;                                /* ms [15 s] */
+    struct policy *policies;
+    size_t n_policies;
+    struct hook_entry *hooks[HOOK_COUNT];              /* in the order they run */
+    size_t n_hooks[HOOK_COUNT];
+    struct filter *filters;                            /* in the order text passes: from the model to the client (last policy first) */
+    size_t n_filters;
+};
+
+struct gateway {
+    struct vm *vm;
+    const char *file;                                  /* as given */
+    const char *host;                                  /* listen address without brackets */
+    int port;
+    struct cidr *trusted;
+    size_t n_trusted;
+    int workers;                                       /* 0: cores */
+    uint64_t drain;                                    /* ms to finish streams after SIGTERM [30 s] */
+    struct {                                           /* 0: net's default */
+        size_t head_bytes, body_bytes;
+        unsigned connections;
+        uint64_t head_ms, body_ms, idle_ms, stall_ms;
+    } limits;
+    struct model *models;
+    size_t n_models;
+    struct route *routes;
+    size_t n_routes;
+};
+
+/* Loads and checks the file in this VM. 0; or -1 and every mistake found, a line each ("gateway.lua:14: unknown dialect ..."), in `complaints`. */
+int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct buf *complaints);
+void gateway_close(struct gateway *g);                 /* before vm_close */
+/* The model of that name or NULL. */
+const struct model *gateway_model(const struct gateway *g, const char *name);
+
+#endif
