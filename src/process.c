@@ -1,0 +1,173 @@
+#include "process.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/gateway.h"
+#include "worker.h"
+
+#define WORKERS_MAX 256
+
+struct process {
+    uv_loop_t loop;                                    /* signals only */
+    uv_signal_t term, interrupt, user1;
+    uv_async_t ended;
+    struct worker *workers[WORKERS_MAX];
+    int n_workers;
+    atomic_int running;
+    bool draining;
+};
+
+/* Every stream needs two descriptors; the soft limit is often 1,024. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit r;
+
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur == r.rlim_max)
+        return;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static void log_metrics(struct process *p)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_INFO, "metrics"))
+        return;
+    for (int m = 0; m < METRIC_COUNT; m++) {
+        int64_t sum = 0;
+        for (int i = 0; i < p->n_workers; i++)
+            sum += metrics_get(worker_metrics(p->workers[i]), m);
+        log_int(&line, metrics_name(m), sum);
+    }
+    log_end(&line);
+}
+
+static void drain(struct process *p, const char *why)
+{
+    if (p->draining) {
+        log_say(LOG_WARN, "stop", "second signal: ending at once");
+        _exit(130);
+    }
+    p->draining = true;
+    log_say(LOG_INFO, "stop", "%s: no new connections; running streams may finish", why);
+    for (int i = 0; i < p->n_workers; i++)
+        worker_drain(p->workers[i]);
+}
+
+static void on_signal(uv_signal_t *s, int number)
+{
+    struct process *p = s->data;
+
+    if (number == SIGUSR1)
+        log_metrics(p);
+    else
+        drain(p, number == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+/* On a worker's thread. */
+static void on_worker_end(void *owner)
+{
+    struct process *p = owner;
+
+    if (atomic_fetch_sub(&p->running, 1) == 1)
+        uv_async_send(&p->ended);
+}
+
+static void on_all_ended(uv_async_t *a)
+{
+    struct process *p = a->data;
+
+    uv_close((uv_handle_t *)&p->term, NULL);
+    uv_close((uv_handle_t *)&p->interrupt, NULL);
+    uv_close((uv_handle_t *)&p->user1, NULL);
+    uv_close((uv_handle_t *)&p->ended, NULL);
+}
+
+static void watch(struct process *p, uv_signal_t *s, int number)
+{
+    uv_signal_init(&p->loop, s);
+    s->data = p;
+    uv_signal_start(s, on_signal, number);
+}
+
+static int cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (int)n;
+}
+
+static void tell_listening(const struct gateway *g, int port, int workers)
+{
+    struct log_line line;
+    char url[300];
+
+    if (!log_begin(&line, LOG_INFO, "listening"))
+        return;
+    snprintf(url, sizeof url, strchr(g->host, ':') ? "http://[%s]:%d" : "http://%s:%d", g->host, port);
+    log_str(&line, "url", url);
+    log_int(&line, "workers", workers);
+    log_str(&line, "version", SLUICE_VERSION);
+    log_end(&line);
+}
+
+/* The first worker finds the port when the file says 0; all others share it. */
+static int start_workers(struct process *p, const struct process_options *options, const struct gateway *g)
+{
+    int n = g->workers > 0 ? g->workers : cores();
+    struct worker_options o = { .file = options->file, .lua_dir = options->lua_dir, .share = n > 1, .on_end = on_worker_end, .owner = p };
+
+    if (n > WORKERS_MAX)
+        n = WORKERS_MAX;
+    for (int i = 0; i < n; i++) {
+        atomic_fetch_add(&p->running, 1);
+        if (worker_open(&p->workers[i], &o) != 0) {
+            atomic_fetch_sub(&p->running, 1);
+            return -1;
+        }
+        p->n_workers++;
+        o.port = worker_port(p->workers[0]);
+    }
+    tell_listening(g, o.port, n);
+    return 0;
+}
+
+int process_run(const struct process_options *options, const struct gateway *checked)
+{
+    struct process *p = mem_alloc(sizeof *p);
+    int code = 0;
+
+    raise_descriptor_limit();
+    signal(SIGPIPE, SIG_IGN);
+    uv_loop_init(&p->loop);
+    uv_async_init(&p->loop, &p->ended, on_all_ended);
+    p->ended.data = p;
+    watch(p, &p->term, SIGTERM);
+    watch(p, &p->interrupt, SIGINT);
+    watch(p, &p->user1, SIGUSR1);
+
+    if (start_workers(p, options, checked) != 0) {     /* never half a gateway */
+        code = 1;
+        if (p->n_workers == 0)
+            on_all_ended(&p->ended);
+        else
+            drain(p, "a worker could not start");
+    }
+    uv_run(&p->loop, UV_RUN_DEFAULT);
+    log_metrics(p);
+    for (int i = 0; i < p->n_workers; i++)
+        worker_close(p->workers[i]);
+    log_say(LOG_INFO, "stopped", "all streams ended");
+    uv_loop_close(&p->loop);
+    free(p);
+    return code;
+}

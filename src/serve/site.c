@@ -1,0 +1,335 @@
+#include "serve/site.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/fetch.h"
+#include "net/files.h"
+#include "net/server.h"
+#include "script/vm.h"
+#include "serve/visit.h"
+
+#define LAG_MS 20                                      /* a loop turn longer than this is counted */
+#define TICK_MS 500
+#define FLUSH_MS 1000                                  /* after the drain deadline: time for the last bytes to leave */
+
+struct site {
+    struct visit_ground ground;
+    const struct gateway *gateway;
+    struct server *server;
+    struct files **files;                              /* [n_routes]; NULL where the route has none */
+    struct metrics *metrics;
+    uv_prepare_t before_poll;
+    uv_check_t after_poll;
+    uv_timer_t tick;
+    uint64_t turn_began;                               /* ns; 0 before the first poll */
+    bool draining, told, closing;
+    uint64_t drain_until;
+    void (*on_drained)(void *owner);
+    void *drained_owner;
+    int handles;                                       /* still open */
+};
+
+/* --- small answers of our own ----------------------------------------------------------------------------------- */
+
+static void say(struct conn *c, int status, const char *type, const char *text, const char *allow)
+{
+    struct header h[4] = { { "Content-Type", type }, { "Cache-Control", "no-store" } };
+    size_t n = 2;
+    struct buf body = BUF_EMPTY;
+
+    if (allow)
+        h[n++] = (struct header){ "Allow", allow };
+    buf_puts(&body, text);
+    conn_reply(c, status, h, n, &body);
+}
+
+static void log_small(const struct http_request *r, const char *route, int status)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_INFO, "request"))
+        return;
+    log_str(&line, "route", route);
+    log_str(&line, "method", r->method);
+    log_str(&line, "path", r->path);
+    log_int(&line, "status", status);
+    log_end(&line);
+}
+
+static void refuse(struct conn *c, const struct http_request *r, const char *route, int status, const char *json, const char *allow)
+{
+    log_small(r, route, status);
+    say(c, status, "application/json; charset=utf-8", json, allow);
+}
+
+static void health(struct site *s, struct conn *c, const struct http_request *r, bool ready)
+{
+    bool get = strcmp(r->method, "GET") == 0 || strcmp(r->method, "HEAD") == 0;
+
+    if (!get)
+        refuse(c, r, "health", 405, "{\"error\":\"only GET and HEAD are allowed here\",\"code\":\"method_not_allowed\"}", "GET, HEAD");
+    else if (ready && s->draining)
+        say(c, 503, "text/plain; charset=utf-8", "draining\n", NULL);
+    else
+        say(c, 200, "text/plain; charset=utf-8", "ok\n", NULL);
+}
+
+/* --- routes ----------------------------------------------------------------------------------------------------- */
+
+static const struct route *exact_route(const struct gateway *g, const char *path)
+{
+    for (size_t i = 0; i < g->n_routes; i++) {
+        if (g->routes[i].files)
+            continue;
+        for (size_t k = 0; k < g->routes[i].n_paths; k++)
+            if (strcmp(g->routes[i].paths[k], path) == 0)
+                return &g->routes[i];
+    }
+    return NULL;
+}
+
+static bool below(const char *path, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    if (n && prefix[n - 1] == '/')
+        n--;
+    return strncmp(path, prefix, n) == 0 && (path[n] == '/' || path[n] == 0);
+}
+
+/* The files route with the longest prefix, or -1. */
+static int files_route(const struct gateway *g, const char *path)
+{
+    int best = -1;
+    size_t longest = 0;
+
+    for (size_t i = 0; i < g->n_routes; i++) {
+        const char *prefix = g->routes[i].n_paths ? g->routes[i].paths[0] : "/";
+        if (!g->routes[i].files || !below(path, prefix) || (best >= 0 && strlen(prefix) <= longest))
+            continue;
+        best = (int)i;
+        longest = strlen(prefix);
+    }
+    return best;
+}
+
+static bool lists_method(const char *methods, const char *method)
+{
+    size_t n = strlen(method);
+
+    for (const char *p = strstr(methods, method); p; p = strstr(p + 1, method))
+        if ((p == methods || p[-1] == ' ') && (p[n] == ',' || p[n] == 0))
+            return true;
+    return false;
+}
+
+static void on_request(void *owner, struct conn *c, const struct http_request *r)
+{
+    struct site *s = owner;
+    const struct route *route = exact_route(s->gateway, r->path);
+
+    if (route && lists_method(route->front->methods, r->method)) {
+        visit_start(&s->ground, c, route, r);
+        return;
+    }
+    if (route) {
+        refuse(c, r, route->name, 405, "{\"error\":\"this method is not allowed here\",\"code\":\"method_not_allowed\"}", route->front->methods);
+        return;
+    }
+    if (strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0) {
+        health(s, c, r, r->path[1] == 'r');
+        return;
+    }
+    int i = files_route(s->gateway, r->path);
+    if (i >= 0)
+        files_serve(s->files[i], c, r, NULL, 0);
+    else
+        refuse(c, r, NULL, 404, "{\"error\":\"there is nothing here\",\"code\":\"not_found\"}", NULL);
+}
+
+/* --- time ------------------------------------------------------------------------------------------------------- */
+
+/* Before the loop waits: how long did this turn take? Garbage is collected in small steps meanwhile. */
+static void on_before_poll(uv_prepare_t *h)
+{
+    struct site *s = h->data;
+
+    vm_collect(s->gateway->vm);
+    if (s->turn_began == 0)
+        return;
+    uint64_t ms = (uv_hrtime() - s->turn_began) / 1000000;
+    if (ms < LAG_MS)
+        return;
+    metrics_add(s->metrics, METRIC_loop_lag_events, 1);
+    metrics_add(s->metrics, METRIC_loop_lag_ms, (int64_t)ms);
+}
+
+static void on_after_poll(uv_check_t *h)
+{
+    struct site *s = h->data;
+    s->turn_began = uv_hrtime();
+}
+
+/* All streams are gone: once the connections have taken their last bytes (or had their time), tell. */
+static void maybe_drained(struct site *s)
+{
+    bool patient = uv_now(s->ground.loop) < s->drain_until + FLUSH_MS;
+
+    if (!s->draining || s->told || !list_empty(&s->ground.visits))
+        return;
+    if (server_connections(s->server) > 0 && patient)
+        return;
+    s->told = true;
+    s->on_drained(s->drained_owner);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+    struct site *s = t->data;
+
+    visit_sweep(&s->ground, false);
+    if (!s->draining)
+        return;
+    if (uv_now(s->ground.loop) >= s->drain_until)
+        visit_shutdown_all(&s->ground);
+    maybe_drained(s);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static int open_files(struct site *s)
+{
+    const struct gateway *g = s->gateway;
+
+    s->files = mem_alloc((g->n_routes + 1) * sizeof *s->files);
+    for (size_t i = 0; i < g->n_routes; i++) {
+        const struct route *r = &g->routes[i];
+        int failed = r->files ? files_open(&s->files[i], r->files, r->n_paths ? r->paths[0] : "/") : 0;
+        if (failed) {
+            log_say(LOG_ERROR, "files", "route %s: cannot serve the directory %s: %s", r->name, r->files, uv_strerror(failed));
+            return failed;
+        }
+    }
+    return 0;
+}
+
+static const struct server_events server_news = { on_request, visit_on_body, visit_on_drain, visit_on_gone };
+
+static int listen_at(struct site *s, int port, bool share)
+{
+    const struct gateway *g = s->gateway;
+    struct server_limits limits = {
+        .head_bytes = g->limits.head_bytes,
+        .body_bytes = g->limits.body_bytes,
+        .connections = g->limits.connections,
+        .head_ms = g->limits.head_ms,
+        .body_ms = g->limits.body_ms,
+        .idle_ms = g->limits.idle_ms,
+        .stall_ms = g->limits.stall_ms,
+    };
+    return server_open(&s->server, s->ground.loop, g->host, port ? port : g->port, share, &limits, &server_news, s, s->metrics);
+}
+
+static void start_clocks(struct site *s)
+{
+    uv_prepare_init(s->ground.loop, &s->before_poll);
+    uv_check_init(s->ground.loop, &s->after_poll);
+    uv_timer_init(s->ground.loop, &s->tick);
+    s->before_poll.data = s->after_poll.data = s->tick.data = s;
+    s->handles = 3;
+    uv_prepare_start(&s->before_poll, on_before_poll);
+    uv_check_start(&s->after_poll, on_after_poll);
+    uv_timer_start(&s->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+static void free_site(struct site *s)
+{
+    for (size_t i = 0; s->files && i < s->gateway->n_routes; i++)
+        if (s->files[i])
+            files_close(s->files[i]);
+    free(s->files);
+    free(s);
+}
+
+int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int port, bool share, struct metrics *metrics)
+{
+    struct site *s = mem_alloc(sizeof *s);
+    struct timespec wall;
+    int failed;
+
+    s->gateway = g;
+    s->metrics = metrics;
+    s->ground.loop = loop;
+    s->ground.gateway = g;
+    s->ground.metrics = metrics;
+    list_init(&s->ground.visits);
+    list_init(&s->ground.lingering);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    s->ground.unix_offset = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 - (int64_t)uv_now(loop);
+    if (getrandom(&s->ground.random, sizeof s->ground.random, 0) < 0 || s->ground.random == 0)
+        s->ground.random = uv_hrtime() | 1;
+
+    failed = open_files(s);
+    if (!failed)
+        failed = fetch_pool_open(&s->ground.pool, loop);
+    if (failed) {
+        free_site(s);
+        return failed;
+    }
+    failed = listen_at(s, port, share);
+    if (failed) {
+        fetch_pool_close(s->ground.pool);
+        free_site(s);
+        return failed;
+    }
+    start_clocks(s);
+    *ret = s;
+    return 0;
+}
+
+int site_port(const struct site *s) { return server_port(s->server); }
+
+void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner)
+{
+    if (s->draining)
+        return;
+    s->draining = true;
+    s->on_drained = on_drained;
+    s->drained_owner = owner;
+    s->drain_until = uv_now(s->ground.loop) + s->gateway->drain;
+    server_stop_accepting(s->server);
+    uv_timer_start(&s->tick, on_tick, 0, 50);
+}
+
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct site *s = h->data;
+
+    if (--s->handles == 0)
+        free_site(s);
+}
+
+static void on_server_closed(void *owner)
+{
+    struct site *s = owner;
+
+    visit_sweep(&s->ground, true);
+    fetch_pool_close(s->ground.pool);
+    uv_close((uv_handle_t *)&s->before_poll, on_handle_closed);
+    uv_close((uv_handle_t *)&s->after_poll, on_handle_closed);
+    uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+}
+
+void site_close(struct site *s)
+{
+    if (s->closing)
+        return;
+    s->closing = true;
+    server_close(s->server, on_server_closed);
+}

@@ -1,0 +1,24 @@
+/* One worker's gateway on the network: a server, an upstream pool, and the visits between them. Host of streams.
+ *
+ * Knows routes and streams; does not know signals, threads or how many workers there are. Belongs to one loop.
+ */
+#ifndef SLUICE_SERVE_SITE_H
+#define SLUICE_SERVE_SITE_H
+
+#include <stdbool.h>
+#include <uv.h>
+
+#include "base/metrics.h"
+#include "script/gateway.h"
+
+struct site;
+
+/* Listens where the gateway says, or at `port` when that is not 0; `share`: SO_REUSEPORT. 0 or a negative uv code. The gateway must outlive the site. */
+int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int port, bool share, struct metrics *metrics);
+int site_port(const struct site *s);
+/* Accept no more, let streams finish until the gateway's drain time, then end each with one error event; calls on_drained once, when all is gone. */
+void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner);
+/* After on_drained (or right after site_open). The loop must still run until its handles are closed. */
+void site_close(struct site *s);
+
+#endif

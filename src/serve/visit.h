@@ -1,0 +1,40 @@
+/* One client request that a stream answers: the stream's host on the network. */
+#ifndef SLUICE_SERVE_VISIT_H
+#define SLUICE_SERVE_VISIT_H
+
+#include <uv.h>
+
+#include "base/list.h"
+#include "script/gateway.h"
+#include "wire/http.h"
+
+struct conn;
+struct fetch_pool;
+struct stream;
+struct upstream;
+struct visit;
+
+/* What visits need of the site they belong to. */
+struct visit_ground {
+    uv_loop_t *loop;
+    const struct gateway *gateway;
+    struct fetch_pool *pool;
+    struct metrics *metrics;
+    struct list visits;                                /* running ones */
+    struct list lingering;                             /* upstream transfers whose answer is complete, ending by themselves */
+    int64_t unix_offset;                               /* wall clock minus loop clock, ms */
+    uint64_t random;
+};
+
+/* Takes the request; call inside on_request. */
+void visit_start(struct visit_ground *g, struct conn *c, const struct route *r, const struct http_request *request);
+void visit_shutdown_all(struct visit_ground *g);
+/* Gives up transfers that linger longer than 2 s, all of them when `all`. */
+void visit_sweep(struct visit_ground *g, bool all);
+
+/* News of the server for a request that a visit owns. */
+void visit_on_body(void *visit, const char *bytes, size_t len);
+void visit_on_drain(void *visit);
+void visit_on_gone(void *visit);
+
+#endif

@@ -1,0 +1,194 @@
+/* The request hooks, phase by phase through the whole chain: all accept, then (the body is read) all validate, all route, all prompt; then the
+ * source starts. The first verdict ends the request or, for route, picks the model. A hook that waits leaves its call open; stream_tick resumes it here.
+ * Log hooks run the same way when the client is done; nobody waits for them.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/vm.h"
+#include "stream/inside.h"
+
+#define HOOKS_WAIT_MS 5000                             /* all request hooks of one exchange together */
+#define LOG_WAIT_MS 10000                              /* all its log hooks together */
+
+static const struct hook_entry *entry_of(const struct stream *s) { return &s->route->hooks[s->hook][s->hook_at]; }
+static const struct policy *policy_of(const struct stream *s) { return &s->route->policies[entry_of(s)->policy]; }
+
+static void tell_failure(struct stream *s, const char *what)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_ERROR, "policy.failed"))
+        return;
+    log_str(&line, "id", s->id);
+    log_str(&line, "route", s->route->name);
+    log_str(&line, "policy", policy_of(s)->name);
+    log_str(&line, "hook", hook_names[s->hook]);
+    log_str(&line, "message", what);
+    log_end(&line);
+}
+
+/* The hook raised, or ran out of time or memory. True: its policy is open for that, go on with the next. */
+static bool failed(struct stream *s)
+{
+    const struct policy *p = policy_of(s);
+    bool open = s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook);
+
+    tell_failure(s, s->call.message);
+    if (s->call.failure != CALL_RAISED)
+        metrics_add(s->metrics, METRIC_lua_killed, 1);
+    if (!open) {
+        stream_call_failed(s, p->name, hook_names[s->hook]);
+        return false;
+    }
+    call_finish(&s->call);
+    return true;
+}
+
+/* What the hook returned. True: go on with the next hook. */
+static bool judged(struct stream *s)
+{
+    const struct policy *p = policy_of(s);
+    struct verdict v = { .kind = VERDICT_PASS };
+    bool go_on = false;
+
+    exchange_verdict(&s->exchange, &s->call, s->hook, s->hook_at, &v);
+    call_finish(&s->call);
+    switch (v.kind) {
+    case VERDICT_PASS:
+        go_on = true;
+        break;
+    case VERDICT_ROUTE:
+        s->model = v.model;
+        go_on = true;
+        break;
+    case VERDICT_REJECT:
+        v.failure.policy = p->name;
+        v.failure.hook = hook_names[s->hook];
+        stream_fail_with(s, REASON_REJECTED, &v.failure);
+        break;
+    case VERDICT_REPLY:
+    case VERDICT_STOP:                                 /* before the model was asked both mean: this is the whole answer */
+        answer_reply(s, &v);
+        stream_close(s, REASON_REPLIED);
+        break;
+    case VERDICT_WRONG:
+        tell_failure(s, v.wrong);
+        if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
+            go_on = true;
+        else
+            stream_fail(s, REASON_POLICY_ERROR);
+        break;
+    }
+    verdict_free(&v);
+    return go_on;
+}
+
+/* True: go on with the next hook; false: this one waits, or the request is over. */
+static bool took(struct stream *s, enum call_state got)
+{
+    switch (got) {
+    case CALL_WAITS:
+        if (s->due[CLOCK_WAITS] == 0)
+            stream_clock(s, CLOCK_WAITS, s->state == LOGGING ? LOG_WAIT_MS : HOOKS_WAIT_MS);
+        stream_clock(s, CLOCK_CALL, s->call.wait_ms ? s->call.wait_ms : 1);
+        return false;
+    case CALL_FAILED:
+        return failed(s);
+    case CALL_RETURNED:
+        if (s->hook != HOOK_LOG)
+            return judged(s);
+        call_finish(&s->call);
+        return true;
+    }
+    return false;
+}
+
+static void phase_over(struct stream *s);
+
+static void run(struct stream *s)
+{
+    while (s->hook_at < s->route->n_hooks[s->hook]) {
+        if (!took(s, exchange_hook(&s->exchange, &s->call, s->hook, s->hook_at)))
+            return;
+        s->hook_at++;
+    }
+    phase_over(s);
+}
+
+static void begin(struct stream *s, enum hook h)
+{
+    s->hook = h;
+    s->hook_at = 0;
+    run(s);
+}
+
+static void phase_over(struct stream *s)
+{
+    switch (s->hook) {
+    case HOOK_ACCEPT:
+        if (s->options_only) {                         /* no policy answered the preflight: say what is allowed here */
+            answer_options(s);
+            stream_close(s, REASON_REPLIED);
+        } else {
+            s->due[CLOCK_WAITS] = 0;
+            s->host->read_body(s->owner);
+        }
+        break;
+    case HOOK_VALIDATE:
+        begin(s, HOOK_ROUTE);
+        break;
+    case HOOK_ROUTE:
+        begin(s, HOOK_PROMPT);
+        break;
+    case HOOK_PROMPT:
+        s->due[CLOCK_WAITS] = 0;
+        if (s->head_only) {                            /* HEAD: every check ran; no model is asked */
+            answer_head_only(s);
+            stream_close(s, REASON_DONE);
+        } else {
+            source_start(s);
+        }
+        break;
+    case HOOK_LOG:
+        s->due[CLOCK_WAITS] = 0;
+        s->logged = true;
+        break;
+    case HOOK_ERROR:
+    case HOOK_COUNT:
+        break;
+    }
+}
+
+void hooks_start(struct stream *s) { begin(s, HOOK_ACCEPT); }
+
+void hooks_next(struct stream *s) { begin(s, HOOK_VALIDATE); }
+
+void hooks_resume(struct stream *s, enum call_state got)
+{
+    if (!took(s, got))
+        return;
+    s->hook_at++;
+    run(s);
+}
+
+void hooks_log(struct stream *s)
+{
+    if (!s->exchange_ok || s->route->n_hooks[HOOK_LOG] == 0) {
+        s->logged = true;
+        return;
+    }
+    const struct reason_text *text = reason_text(s->reason);
+    struct summary sum = {
+        .finish = s->code ? s->code : text->code,
+        .status = s->status,
+        .tokens = s->tokens,
+        .bytes = s->bytes_sent,
+        .first_token_ms = s->first_sent ? (int64_t)(s->first_sent - s->began) : -1,
+        .total_ms = (int64_t)(s->host->now(s->owner) - s->began),
+        .held_ms = (int64_t)s->waited_ms,
+        .usage_in = s->usage_in,
+        .usage_out = s->usage_out,
+    };
+    exchange_summary(&s->exchange, &sum);
+    begin(s, HOOK_LOG);
+}

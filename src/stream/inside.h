@@ -1,0 +1,132 @@
+/* What the files of stream/ share and nobody else sees.
+ *
+ *     stream.c   the states, the clocks, the feeds            hooks.c    request hooks and log hooks, one after another
+ *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
+ *     answer.c   text, errors and the end, in the client's dialect
+ *
+ * Each feed does its work and ends with `settle`, which alone may let go of the stream.
+ */
+#ifndef SLUICE_STREAM_INSIDE_H
+#define SLUICE_STREAM_INSIDE_H
+
+#include "script/call.h"
+#include "stream/stream.h"
+#include "wire/sse.h"
+#include "wire/utf8.h"
+
+enum state {
+    ADMIT,                                             /* hooks look at the request */
+    CONNECT,                                           /* a model was asked; nothing useful came yet */
+    FLOW,                                              /* text passes */
+    LOGGING,                                           /* the client's side is over; log hooks run */
+    CLOSED,                                            /* told to the host */
+    STATE_COUNT
+};
+
+enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2 };
+
+enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_COUNT };
+
+/* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
+struct piece {
+    enum { PIECE_TEXT, PIECE_LAST, PIECE_DONE } kind;
+    enum channel channel;
+    size_t off, len;                                   /* in stream.texts */
+};
+#define PIECES_MAX 8                                   /* one event gives at most two a channel and the end */
+
+enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
+
+struct stream {
+    const struct stream_host *host;
+    void *owner;
+    const struct route *route;
+    struct metrics *metrics;
+    char id[40];
+    const struct http_request *request;                /* NULL once it may be gone */
+    bool head_only, options_only;                      /* HEAD: checks but no model; OPTIONS: accept hooks only */
+
+    enum state state;
+    unsigned held;                                     /* HELD_BY_... */
+    bool client_gone, head_sent, upstream_open, failed, logged;
+    enum reason reason;                                /* set with LOGGING */
+    char *code;                                        /* the end reason as logged, when a policy chose the word */
+    int status;                                        /* what the client got; 0: nothing */
+
+    uint64_t due[CLOCK_COUNT];                         /* 0: off */
+    uint64_t alarm;                                    /* what the host was last asked to wake us at; 0: nothing */
+    uint64_t began, first_sent, last_sent, waiting_since, waited_ms;
+
+    struct exchange exchange;
+    bool exchange_ok;
+    struct call call;                                  /* the hook or filter that runs or waits */
+    enum hook hook;                                    /* which phase ADMIT is in, or HOOK_LOG */
+    size_t hook_at;
+
+    const struct model *model;
+    struct sse_reader reader;
+    struct utf8_mender mender[CHANNEL_COUNT];
+    struct call answer;                                /* a Lua model's answer */
+    bool answer_started, answer_output;                /* output: it waits with text to be taken */
+    bool source_done, finish_seen, upstream_ended;
+    enum reason upstream_reason;
+    char *detail;                                      /* for the log: what the network said */
+    int upstream_status;
+    int64_t retry_after;
+
+    struct buf texts;                                  /* the pieces' bytes */
+    struct piece pieces[PIECES_MAX];
+    unsigned n_pieces, piece_at;
+    bool in_block;                                     /* text of `block` came and its end did not */
+    enum channel block;
+
+    size_t stage;                                      /* the filter at work */
+    bool sieving, sieve_overflow;
+    struct buf sieve_text;                             /* what that filter was given */
+    struct buf *kept;                                  /* [n_filters * CHANNEL_COUNT] what filters hold; NULL: nothing yet */
+    bool *skipped;                                     /* [n_filters] stages taken out of this stream (on_error = "open") */
+
+    struct buf out;                                    /* gathered for one host.write */
+    uint64_t tokens, bytes_sent;
+    int64_t usage_in, usage_out;
+};
+
+/* stream.c */
+void stream_move(struct stream *s, enum state to);
+void stream_wait(struct stream *s, unsigned bit);                      /* hold ... */
+void stream_go(struct stream *s, unsigned bit);                        /* ... and release */
+void stream_clock(struct stream *s, enum clock c, uint64_t after_ms);  /* from now; 0: off */
+void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
+void stream_fail(struct stream *s, enum reason why);
+void stream_fail_with(struct stream *s, enum reason why, struct failure *f);   /* takes f's strings */
+void stream_call_failed(struct stream *s, const char *policy, const char *hook);   /* s->call failed and the policy is closed */
+
+/* hooks.c */
+void hooks_start(struct stream *s);
+void hooks_next(struct stream *s);                     /* after the body came */
+void hooks_resume(struct stream *s, enum call_state got);
+void hooks_log(struct stream *s);                      /* starts the log hooks */
+
+/* source.c */
+int source_start(struct stream *s);                    /* 0, or the stream has failed */
+enum source_got source_next(struct stream *s, enum reason *why);
+void source_gap(struct stream *s);                     /* starts the gap clock anew */
+void source_stop(struct stream *s);                    /* cancels the upstream or the Lua model */
+
+/* sieve.c */
+void sieve_piece(struct stream *s);                    /* takes pieces[piece_at] as far as it goes */
+void sieve_resume(struct stream *s, enum call_state got);
+void sieve_free(struct stream *s);
+
+/* answer.c */
+void answer_text(struct stream *s, enum channel channel, const char *text, size_t len);
+void answer_heartbeat(struct stream *s);
+void answer_done(struct stream *s);
+void answer_failure(struct stream *s, struct failure *f);
+void answer_head_only(struct stream *s);
+void answer_options(struct stream *s);
+void answer_reply(struct stream *s, const struct verdict *v);
+void answer_stop(struct stream *s, const struct verdict *v);
+void answer_flush(struct stream *s);
+
+#endif

@@ -1,0 +1,452 @@
+/* The happy path: stream_open runs the accept hooks and asks for the body; stream_body runs the other request hooks and starts the
+ * source; then every stream_upstream_bytes is pumped: events become pieces, pieces pass the filters, text leaves; the dialect's
+ * end mark makes answer_done, stream_close, the log hooks, the log line, host.closed.
+ */
+#include "stream/stream.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/vm.h"
+#include "stream/inside.h"
+
+static const char *const state_names[STATE_COUNT] = { "admit", "connect", "flow", "logging", "closed" };
+
+static const bool allowed[STATE_COUNT][STATE_COUNT] = {
+    /* from        ADMIT  CONNECT FLOW   LOGGING CLOSED */
+    [ADMIT]   = {  false, true,   true,  true,   false },   /* admitted; a policy replies with text; refused or gone */
+    [CONNECT] = {  false, false,  true,  true,   false },   /* the first useful delta (or a heartbeat) left; none came */
+    [FLOW]    = {  false, false,  false, true,   false },   /* the answer ended, one way or another */
+    [LOGGING] = {  false, false,  false, false,  true  },
+};
+
+void stream_move(struct stream *s, enum state to)
+{
+    assert(allowed[s->state][to]);
+    if (s->state == to)
+        return;
+    s->state = to;
+    struct log_line line;
+    if (log_begin(&line, LOG_DEBUG, "stream.state")) {
+        log_str(&line, "id", s->id);
+        log_str(&line, "to", state_names[to]);
+        log_end(&line);
+    }
+}
+
+static uint64_t now(struct stream *s) { return s->host->now(s->owner); }
+
+void stream_clock(struct stream *s, enum clock c, uint64_t after_ms)
+{
+    s->due[c] = after_ms ? now(s) + after_ms : 0;
+}
+
+/* --- flow ------------------------------------------------------------------------------------------------------- */
+
+void stream_wait(struct stream *s, unsigned bit)
+{
+    bool was_free = s->held == 0;
+
+    if (bit == HELD_BY_POLICY && !(s->held & HELD_BY_POLICY))
+        s->waiting_since = now(s);
+    s->held |= bit;
+    if (!was_free)
+        return;
+    s->due[CLOCK_GAP] = 0;                             /* a stream we hold ourselves is not stalled */
+    if (s->upstream_open) {
+        s->host->hold(s->owner);
+        if (bit == HELD_BY_CLIENT)
+            metrics_add(s->metrics, METRIC_upstream_pauses, 1);
+    }
+}
+
+void stream_go(struct stream *s, unsigned bit)
+{
+    if (!(s->held & bit))
+        return;
+    if (bit == HELD_BY_POLICY)
+        s->waited_ms += now(s) - s->waiting_since;
+    s->held &= ~bit;
+    if (s->held)
+        return;
+    source_gap(s);
+    if (s->upstream_open)
+        s->host->release(s->owner);
+}
+
+/* Moves what can be moved; stops by itself at the first reason to wait. One call too many does no harm. */
+static void pump(struct stream *s)
+{
+    enum reason why = REASON_INTERNAL;
+
+    while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
+        if (s->piece_at < s->n_pieces) {
+            sieve_piece(s);
+            continue;
+        }
+        switch (source_next(s, &why)) {
+        case SOURCE_MORE:
+            return;
+        case SOURCE_PIECES:
+            break;
+        case SOURCE_FAILED:
+            stream_fail(s, why);
+            return;
+        }
+    }
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------- */
+
+void stream_close(struct stream *s, enum reason why)
+{
+    if (s->state == LOGGING || s->state == CLOSED)
+        return;
+    answer_flush(s);
+    call_cancel(&s->call);
+    if (s->held & HELD_BY_POLICY)
+        s->waited_ms += now(s) - s->waiting_since;
+    s->held = 0;
+    s->sieving = false;
+    if (why == REASON_DONE && s->upstream_open) {
+        s->host->finish(s->owner);
+        s->upstream_open = false;
+    }
+    source_stop(s);
+    memset(s->due, 0, sizeof s->due);
+    s->reason = why;
+    s->request = NULL;
+    stream_move(s, LOGGING);
+    hooks_log(s);
+}
+
+void stream_fail_with(struct stream *s, enum reason why, struct failure *f)
+{
+    assert(s->state != LOGGING && s->state != CLOSED);
+    s->failed = true;
+    f->headers_sent = s->head_sent;
+    if (!s->client_gone)
+        answer_failure(s, f);
+    free(s->code);
+    s->code = f->code ? mem_string(f->code) : NULL;
+    failure_free(f);
+    stream_close(s, why);
+}
+
+void stream_fail(struct stream *s, enum reason why)
+{
+    const struct reason_text *text = reason_text(why);
+    struct failure f = { .retry_after = -1 };
+
+    failure_set(&f, text->status, text->code, text->sentence);
+    f.kind = text->kind;
+    f.upstream_status = s->upstream_status;
+    if (why == REASON_RATE_LIMITED)
+        f.retry_after = s->retry_after;
+    stream_fail_with(s, why, &f);
+}
+
+void stream_call_failed(struct stream *s, const char *policy, const char *hook)
+{
+    static const enum reason reasons[] = { [CALL_RAISED] = REASON_POLICY_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY };
+    enum reason why = reasons[s->call.failure];
+    const struct reason_text *text = reason_text(why);
+    struct failure f = { .retry_after = -1 };
+
+    call_finish(&s->call);
+    failure_set(&f, text->status, text->code, text->sentence);
+    f.kind = text->kind;
+    f.policy = policy;
+    f.hook = hook;
+    stream_fail_with(s, why, &f);
+}
+
+static void log_tag(void *arg, const char *name, const char *value)
+{
+    log_str(arg, name, value);
+}
+
+static const char *end_word(const struct stream *s)
+{
+    return s->code ? s->code : reason_text(s->reason)->code;
+}
+
+static void write_log_line(struct stream *s)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_INFO, "request"))
+        return;
+    log_str(&line, "id", s->id);
+    log_str(&line, "route", s->route->name);
+    log_int(&line, "status", s->status ? s->status : 499);
+    log_int(&line, "tokens", (int64_t)s->tokens);
+    log_int(&line, "first_token_ms", s->first_sent ? (int64_t)(s->first_sent - s->began) : -1);
+    log_int(&line, "held_ms", (int64_t)s->waited_ms);
+    log_int(&line, "total_ms", (int64_t)(now(s) - s->began));
+    log_int(&line, "bytes", (int64_t)s->bytes_sent);
+    log_str(&line, "end", end_word(s));
+    if (s->model)
+        log_str(&line, "model", s->model->name);
+    if (s->upstream_status && s->upstream_status != 200)
+        log_int(&line, "upstream_status", s->upstream_status);
+    log_str(&line, "detail", s->detail);
+    if (s->exchange_ok)
+        exchange_tags(&s->exchange, log_tag, &line);
+    log_end(&line);
+}
+
+static void count_end(struct stream *s)
+{
+    static const enum metric none = METRIC_COUNT;
+    enum metric m = s->reason == REASON_DONE ? METRIC_streams_done
+                  : s->reason == REASON_CLIENT_CLOSED ? METRIC_streams_client_gone
+                  : !s->failed ? none
+                  : s->head_sent ? METRIC_streams_truncated : METRIC_streams_failed;
+
+    if (m != none)
+        metrics_add(s->metrics, m, 1);
+    metrics_add(s->metrics, METRIC_streams_open, -1);
+}
+
+static void arm(struct stream *s)
+{
+    uint64_t first = 0;
+
+    for (int i = 0; i < CLOCK_COUNT; i++)
+        if (s->due[i] && (!first || s->due[i] < first))
+            first = s->due[i];
+    if (first == 0 || (s->alarm && s->alarm <= first))
+        return;                                        /* it rings early enough: stream_tick looks again then */
+    s->alarm = first;
+    s->host->wake(s->owner, first);
+}
+
+/* The last statement of every feed. May free `s`. */
+static void settle(struct stream *s)
+{
+    answer_flush(s);
+    if (s->state == LOGGING && s->logged) {
+        write_log_line(s);
+        count_end(s);
+        stream_move(s, CLOSED);
+        s->host->wake(s->owner, 0);
+        s->host->closed(s->owner);
+        return;
+    }
+    arm(s);
+}
+
+/* --- feeds ------------------------------------------------------------------------------------------------------ */
+
+void stream_open(struct stream **ret, const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r,
+                 const struct stream_facts *facts, struct metrics *metrics)
+{
+    struct stream *s = mem_alloc(sizeof *s);
+
+    *ret = s;
+    s->host = host;
+    s->owner = owner;
+    s->route = r;
+    s->metrics = metrics;
+    s->request = facts->request;
+    s->head_only = strcmp(facts->request->method, "HEAD") == 0;
+    s->options_only = strcmp(facts->request->method, "OPTIONS") == 0;
+    s->retry_after = s->usage_in = s->usage_out = -1;
+    s->exchange.ref = LUA_NOREF;
+    s->model = r->target;
+    snprintf(s->id, sizeof s->id, "%s", facts->id);
+    sse_init(&s->reader, 0);
+    s->began = s->last_sent = now(s);
+    metrics_add(metrics, METRIC_streams_total, 1);
+    metrics_add(metrics, METRIC_streams_open, 1);
+    stream_clock(s, CLOCK_TOTAL, r->clocks.total);
+
+    struct exchange_facts known = { .id = s->id, .request = facts->request, .ip = facts->ip };
+    s->exchange_ok = exchange_open(&s->exchange, g, r, &known) == 0;
+    if (s->exchange_ok)
+        hooks_start(s);
+    else
+        stream_fail(s, REASON_POLICY_MEMORY);
+    settle(s);
+}
+
+void stream_free(struct stream *s)
+{
+    assert(s->state == CLOSED);
+    exchange_close(&s->exchange);
+    sse_fini(&s->reader);
+    sieve_free(s);
+    buf_free(&s->texts);
+    buf_free(&s->out);
+    free(s->code);
+    free(s->detail);
+    free(s);
+}
+
+void stream_body(struct stream *s, const char *bytes, size_t len)
+{
+    struct failure f = { .retry_after = -1 };
+
+    if (s->state != ADMIT)
+        return;
+    if (exchange_read(&s->exchange, bytes, len, &f) != 0)
+        stream_fail_with(s, REASON_REJECTED, &f);
+    else
+        hooks_next(s);
+    pump(s);
+    settle(s);
+}
+
+static bool is_event_stream(const struct header *headers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(headers[i].name, "content-type") == 0)
+            return strncasecmp(headers[i].value, "text/event-stream", 17) == 0;
+    return true;                                       /* an upstream that says nothing is taken at its bytes */
+}
+
+void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n)
+{
+    if (!s->upstream_open)
+        return;
+    s->upstream_status = status;
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(headers[i].name, "retry-after") == 0)
+            s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
+    if (status == 429)
+        stream_fail(s, REASON_RATE_LIMITED);
+    else if (status != 200)
+        stream_fail(s, REASON_BAD_STATUS);
+    else if (!is_event_stream(headers, n))
+        stream_fail(s, REASON_NOT_STREAM);
+    settle(s);
+}
+
+void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len)
+{
+    if (!s->upstream_open)
+        return;
+    sse_feed(&s->reader, bytes, len);
+    pump(s);
+    settle(s);
+}
+
+void stream_upstream_end(struct stream *s, enum reason why, const char *text)
+{
+    if (!s->upstream_open)
+        return;
+    s->upstream_open = false;
+    s->upstream_ended = true;
+    s->upstream_reason = why;
+    if (text && *text) {
+        free(s->detail);
+        s->detail = mem_string(text);
+    }
+    pump(s);
+    settle(s);
+}
+
+void stream_drained(struct stream *s)
+{
+    stream_go(s, HELD_BY_CLIENT);
+    pump(s);
+    settle(s);
+}
+
+void stream_client_gone(struct stream *s)
+{
+    if (s->state == LOGGING || s->state == CLOSED)
+        return;
+    s->client_gone = true;
+    stream_close(s, REASON_CLIENT_CLOSED);
+    settle(s);
+}
+
+void stream_shutdown(struct stream *s)
+{
+    if (s->state == LOGGING || s->state == CLOSED)
+        return;
+    stream_fail(s, REASON_SHUTTING_DOWN);
+    settle(s);
+}
+
+/* Nothing was sent for a while: a comment shows the client and every proxy between that we live. */
+static void heartbeat(struct stream *s)
+{
+    uint64_t quiet = now(s) - s->last_sent;
+
+    if (s->state != CONNECT && s->state != FLOW)
+        return;
+    if (quiet < s->route->heartbeat) {
+        stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat - quiet);
+        return;
+    }
+    if (!(s->held & HELD_BY_CLIENT))
+        answer_heartbeat(s);
+    stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat);
+}
+
+/* A sleeping hook, filter or Lua model wakes up. */
+static void resume_call(struct stream *s)
+{
+    enum call_state got = call_resume(&s->call, 0);
+
+    if (s->sieving)
+        sieve_resume(s, got);
+    else
+        hooks_resume(s, got);
+}
+
+static void ring(struct stream *s, enum clock c)
+{
+    switch (c) {
+    case CLOCK_FIRST_TOKEN:
+        stream_fail(s, REASON_FIRST_TOKEN_TIMEOUT);
+        break;
+    case CLOCK_GAP:
+        stream_fail(s, REASON_GAP_TIMEOUT);
+        break;
+    case CLOCK_TOTAL:
+        stream_fail(s, REASON_TOTAL_TIMEOUT);
+        break;
+    case CLOCK_HEARTBEAT:
+        heartbeat(s);
+        break;
+    case CLOCK_CALL:
+        resume_call(s);
+        break;
+    case CLOCK_WAITS:                                  /* the hooks waited longer than they may */
+        call_cancel(&s->call);
+        if (s->state == LOGGING)
+            s->logged = true;
+        else
+            stream_fail(s, REASON_POLICY_TIMEOUT);
+        break;
+    case CLOCK_ANSWER:                                 /* source_next resumes the Lua model */
+    case CLOCK_COUNT:
+        break;
+    }
+}
+
+void stream_tick(struct stream *s)
+{
+    uint64_t t = now(s);
+
+    s->alarm = 0;
+    for (int i = 0; i < CLOCK_COUNT && s->state != CLOSED; i++) {
+        if (s->due[i] == 0 || s->due[i] > t)
+            continue;
+        s->due[i] = 0;
+        ring(s, i);
+    }
+    pump(s);
+    settle(s);
+}
+
+const char *stream_id(const struct stream *s) { return s->id; }

@@ -1,0 +1,66 @@
+/* One request's life, without I/O: the machine in the middle of Sluice.
+ *
+ * It is fed what happens (functions stream_...) and asks its host for what it needs (struct stream_host). Two hosts exist: serve/ (the
+ * network) and testing.c (a virtual world driven from busted), so both run the same core.
+ *
+ *     stream_open -> accept hooks -> host.read_body -> stream_body -> validate, route, prompt hooks -> host.attempt
+ *     stream_upstream_head, stream_upstream_bytes..., stream_upstream_end -> filters -> host.head, host.write..., host.end -> log hooks -> host.closed
+ *
+ * Rules for hosts: never call a stream_ function from inside a host function. Exactly one `closed` comes for each stream_open; it may call
+ * stream_free, and the stream asks for nothing afterwards. All times are milliseconds of one monotonic clock (host.now), and never 0.
+ */
+#ifndef SLUICE_STREAM_STREAM_H
+#define SLUICE_STREAM_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/metrics.h"
+#include "script/exchange.h"
+#include "script/gateway.h"
+#include "stream/reason.h"
+#include "wire/http.h"
+
+struct stream;
+
+struct stream_host {
+    uint64_t (*now)(void *owner);
+    void (*read_body)(void *owner);                                             /* answered by stream_body, later */
+    void (*reply)(void *owner, int status, const struct header *headers, size_t n, struct buf *body);   /* a whole answer; ends the client's side */
+    void (*head)(void *owner, int status, const struct header *headers, size_t n);                      /* a streamed answer begins */
+    bool (*write)(void *owner, struct buf *bytes);                              /* takes the bytes; false: wait for stream_drained */
+    void (*end)(void *owner);                                                   /* the streamed answer is complete */
+    int (*attempt)(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms);   /* 0, or -1: not even started */
+    void (*cancel)(void *owner);                                                /* give the upstream up, at once */
+    void (*finish)(void *owner);                                                /* the answer is complete: the transfer may end by itself, its news are not wanted */
+    void (*hold)(void *owner);                                                  /* stop reading the upstream ... */
+    void (*release)(void *owner);                                               /* ... go on */
+    void (*wake)(void *owner, uint64_t at);                                     /* call stream_tick then; replaces the alarm before; 0: none wanted */
+    void (*closed)(void *owner);                                                /* all is over and logged */
+};
+
+struct stream_facts {
+    const char *id;                                    /* copied */
+    const char *ip;                                    /* the client behind trusted proxies; copied */
+    const struct http_request *request;                /* must live until stream_body came back, the reply was given, or the client is gone */
+};
+
+/* Starts with the accept hooks; may ask its host for things before it returns (so the host must know the stream by *ret, which is set first). */
+void stream_open(struct stream **ret, const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r,
+                 const struct stream_facts *facts, struct metrics *metrics);
+void stream_free(struct stream *s);
+
+void stream_body(struct stream *s, const char *bytes, size_t len);              /* the request's whole body */
+void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n);
+void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len);
+void stream_upstream_end(struct stream *s, enum reason why, const char *text);  /* REASON_DONE: its HTTP framing was complete; text: detail for the log */
+void stream_drained(struct stream *s);                                          /* the client took what waited */
+void stream_client_gone(struct stream *s);                                      /* the host must not be asked for the client's side any more */
+void stream_tick(struct stream *s);                                             /* the alarm rang (early or late does no harm) */
+void stream_shutdown(struct stream *s);                                         /* drain deadline: one error event, then the end */
+
+const char *stream_id(const struct stream *s);
+
+#endif

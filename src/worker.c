@@ -1,0 +1,147 @@
+#include "worker.h"
+
+#include <assert.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <uv.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/gateway.h"
+#include "script/vm.h"
+#include "serve/site.h"
+
+struct worker {
+    struct worker_options options;
+    struct metrics metrics;
+    uv_thread_t thread;
+    sem_t ready;                                       /* it listens, or it failed */
+    bool failed;                                       /* written before `ready` */
+    int port;
+
+    uv_loop_t loop;
+    uv_async_t wanted;                                 /* someone wants it to drain */
+    struct vm *vm;
+    struct gateway *gateway;
+    struct site *site;
+};
+
+static void on_drained(void *owner)
+{
+    struct worker *w = owner;
+
+    site_close(w->site);
+    uv_close((uv_handle_t *)&w->wanted, NULL);
+}
+
+static void on_wanted(uv_async_t *a)
+{
+    struct worker *w = a->data;
+    site_drain(w->site, on_drained, w);
+}
+
+/* The file was checked by the process before; it may have changed since, so nothing is taken for granted. */
+static int load(struct worker *w)
+{
+    struct vm_options options = { .lua_dir = w->options.lua_dir, .metrics = &w->metrics };
+    struct buf complaints = BUF_EMPTY;
+
+    if (vm_open(&w->vm, &options) != 0) {
+        log_say(LOG_ERROR, "worker", "no memory for a Lua state");
+        return -1;
+    }
+    if (gateway_load(&w->gateway, w->vm, w->options.file, &complaints) != 0) {
+        log_say(LOG_ERROR, "worker", "%s", buf_cstr(&complaints));
+        buf_free(&complaints);
+        vm_close(w->vm);
+        return -1;
+    }
+    buf_free(&complaints);
+    return 0;
+}
+
+static int listen_now(struct worker *w)
+{
+    int failed = site_open(&w->site, &w->loop, w->gateway, w->options.port, w->options.share, &w->metrics);
+
+    if (failed == 0) {
+        w->port = site_port(w->site);
+        return 0;
+    }
+    log_say(LOG_ERROR, "listen", "cannot listen at %s port %d: %s", w->gateway->host, w->options.port ? w->options.port : w->gateway->port, uv_strerror(failed));
+    uv_close((uv_handle_t *)&w->wanted, NULL);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    return -1;
+}
+
+static int begin(struct worker *w)
+{
+    if (load(w) != 0)
+        return -1;
+    if (listen_now(w) == 0)
+        return 0;
+    gateway_close(w->gateway);
+    vm_close(w->vm);
+    return -1;
+}
+
+static void run(void *arg)
+{
+    struct worker *w = arg;
+
+    w->failed = begin(w) != 0;
+    bool failed = w->failed;
+    sem_post(&w->ready);
+    if (failed)
+        return;
+    uv_run(&w->loop, UV_RUN_DEFAULT);
+    gateway_close(w->gateway);
+    vm_close(w->vm);
+    w->options.on_end(w->options.owner);
+}
+
+int worker_open(struct worker **ret, const struct worker_options *options)
+{
+    struct worker *w = mem_alloc(sizeof *w);
+
+    w->options = *options;
+    sem_init(&w->ready, 0, 0);
+    uv_loop_init(&w->loop);
+    uv_async_init(&w->loop, &w->wanted, on_wanted);
+    w->wanted.data = w;
+    int failed = uv_thread_create(&w->thread, run, w);
+    assert(failed == 0);
+    while (sem_wait(&w->ready) != 0)
+        ;                                              /* EINTR */
+    if (!w->failed) {
+        *ret = w;
+        return 0;
+    }
+    uv_thread_join(&w->thread);
+    if (uv_loop_close(&w->loop) == UV_EBUSY) {         /* load failed: the async is still open */
+        uv_close((uv_handle_t *)&w->wanted, NULL);
+        uv_run(&w->loop, UV_RUN_DEFAULT);
+        uv_loop_close(&w->loop);
+    }
+    sem_destroy(&w->ready);
+    free(w);
+    return -1;
+}
+
+int worker_port(const struct worker *w) { return w->port; }
+
+struct metrics *worker_metrics(struct worker *w) { return &w->metrics; }
+
+void worker_drain(struct worker *w)
+{
+    uv_async_send(&w->wanted);
+}
+
+void worker_close(struct worker *w)
+{
+    uv_thread_join(&w->thread);
+    int left = uv_loop_close(&w->loop);
+    assert(left == 0);
+    sem_destroy(&w->ready);
+    free(w);
+}

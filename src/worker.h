@@ -1,0 +1,27 @@
+/* One thread with its loop, its listener, its Lua VM, its streams. What crosses threads: the questions below, by a flag and a uv_async. */
+#ifndef SLUICE_WORKER_H
+#define SLUICE_WORKER_H
+
+#include <stdbool.h>
+
+#include "base/metrics.h"
+
+struct worker;
+
+struct worker_options {
+    const char *file;                                  /* the gateway file */
+    const char *lua_dir;                               /* NULL: the compiled-in modules */
+    int port;                                          /* 0: the file's */
+    bool share;                                        /* SO_REUSEPORT: others listen there too */
+    void (*on_end)(void *owner);                       /* called on the worker's thread, when it has nothing left to do */
+    void *owner;
+};
+
+/* Starts the thread and waits until it listens. 0; or -1: it could not, and said why in the log. */
+int worker_open(struct worker **ret, const struct worker_options *options);
+int worker_port(const struct worker *w);
+struct metrics *worker_metrics(struct worker *w);
+void worker_drain(struct worker *w);                   /* finish what runs, then end; any thread */
+void worker_close(struct worker *w);                   /* waits for the thread's end (after worker_drain) and frees */
+
+#endif
