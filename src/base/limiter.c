@@ -1,0 +1,202 @@
+#include "base/limiter.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+
+#define SHARDS 16
+#define MAX_KEYS 65536
+#define SLOTS 256                                      /* hash chains a shard */
+
+struct bucket {
+    struct bucket *next;                               /* in its hash chain */
+    struct list used;                                  /* in shard.used, the longest unused first */
+    uint64_t hash;
+    double level;                                      /* tokens at `at` */
+    uint64_t at;
+    size_t len;
+    char key[];
+};
+
+struct shard {
+    pthread_mutex_t lock;
+    struct bucket *slots[SLOTS];
+    struct list used;
+    size_t n;
+};
+
+struct limiter {
+    struct limiter *next;
+    char *name;
+    unsigned opened;
+    pthread_mutex_t rule_lock;
+    struct limiter_rule rule;
+    struct shard shards[SHARDS];
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct limiter *registry;
+
+static uint64_t hash_of(const char *key, size_t len)    /* FNV-1a */
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
+    return h ^ h >> 29;
+}
+
+static struct limiter *create(const char *name)
+{
+    struct limiter *l = mem_alloc(sizeof *l);
+
+    l->name = mem_string(name);
+    pthread_mutex_init(&l->rule_lock, NULL);
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_init(&l->shards[i].lock, NULL);
+        list_init(&l->shards[i].used);
+    }
+    l->next = registry;
+    registry = l;
+    return l;
+}
+
+struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
+{
+    pthread_mutex_lock(&registry_lock);
+    struct limiter *l = registry;
+    while (l && strcmp(l->name, name) != 0)
+        l = l->next;
+    if (!l)
+        l = create(name);
+    l->opened++;
+    pthread_mutex_lock(&l->rule_lock);
+    l->rule = *rule;
+    if (l->rule.burst <= 0)
+        l->rule.burst = rule->rate;
+    if (l->rule.max_keys == 0)
+        l->rule.max_keys = MAX_KEYS;
+    pthread_mutex_unlock(&l->rule_lock);
+    pthread_mutex_unlock(&registry_lock);
+    return l;
+}
+
+static void destroy(struct limiter *l)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        list_each_safe(it, &l->shards[i].used)
+            free(list_of(it, struct bucket, used));
+        pthread_mutex_destroy(&l->shards[i].lock);
+    }
+    pthread_mutex_destroy(&l->rule_lock);
+    free(l->name);
+    free(l);
+}
+
+void limiter_close(struct limiter *l)
+{
+    pthread_mutex_lock(&registry_lock);
+    if (--l->opened == 0) {
+        struct limiter **p = &registry;
+        while (*p != l)
+            p = &(*p)->next;
+        *p = l->next;
+        destroy(l);
+    }
+    pthread_mutex_unlock(&registry_lock);
+}
+
+static void forget(struct shard *s, struct bucket *b)
+{
+    struct bucket **p = &s->slots[b->hash / SHARDS % SLOTS];
+
+    while (*p != b)
+        p = &(*p)->next;
+    *p = b->next;
+    list_remove(&b->used);
+    free(b);
+    s->n--;
+}
+
+static struct bucket *bucket_of(struct shard *s, const struct limiter_rule *rule, uint64_t hash, const char *key, size_t len, uint64_t now)
+{
+    struct bucket **slot = &s->slots[hash / SHARDS % SLOTS], *b = *slot;
+
+    while (b && !(b->hash == hash && b->len == len && memcmp(b->key, key, len) == 0))
+        b = b->next;
+    if (b) {
+        list_remove(&b->used);
+        list_append(&s->used, &b->used);
+        return b;
+    }
+    if (s->n >= (rule->max_keys + SHARDS - 1) / SHARDS)
+        forget(s, list_of(s->used.next, struct bucket, used));
+    b = mem_alloc(sizeof *b + len);
+    b->hash = hash;
+    b->len = len;
+    memcpy(b->key, key, len);
+    b->level = rule->burst;
+    b->at = now;
+    b->next = *slot;
+    *slot = b;
+    list_append(&s->used, &b->used);
+    s->n++;
+    return b;
+}
+
+static void refill(struct bucket *b, const struct limiter_rule *rule, uint64_t now)
+{
+    if (now > b->at) {                                 /* workers' clocks may differ by a turn: never go back */
+        b->level += (double)(now - b->at) * rule->rate / (double)rule->per_ms;
+        b->at = now;
+    }
+    if (b->level > rule->burst)
+        b->level = rule->burst;
+}
+
+static uint64_t until(const struct limiter_rule *rule, double missing)
+{
+    return missing <= 0 ? 0 : (uint64_t)ceil(missing * (double)rule->per_ms / rule->rate);
+}
+
+struct limiter_answer limiter_take(struct limiter *l, const char *key, size_t len, double cost, uint64_t now_ms)
+{
+    const double dust = 1e-9;                          /* ten refills of 0.1 are one token */
+    uint64_t hash = hash_of(key, len);
+    struct shard *s = &l->shards[hash % SHARDS];
+    struct limiter_answer a;
+
+    pthread_mutex_lock(&l->rule_lock);
+    struct limiter_rule rule = l->rule;
+    pthread_mutex_unlock(&l->rule_lock);
+
+    pthread_mutex_lock(&s->lock);
+    struct bucket *b = bucket_of(s, &rule, hash, key, len, now_ms);
+    refill(b, &rule, now_ms);
+    a.ok = b->level + dust >= cost;
+    if (a.ok)
+        b->level -= cost;
+    if (b->level < 0)
+        b->level = 0;
+    a.left = floor(b->level + dust);
+    a.retry_ms = a.ok ? 0 : until(&rule, cost - b->level);
+    a.reset_ms = until(&rule, rule.burst - b->level);
+    pthread_mutex_unlock(&s->lock);
+    return a;
+}
+
+size_t limiter_keys(struct limiter *l)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_lock(&l->shards[i].lock);
+        n += l->shards[i].n;
+        pthread_mutex_unlock(&l->shards[i].lock);
+    }
+    return n;
+}

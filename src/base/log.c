@@ -1,0 +1,220 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/secret.h"
+
+#define VALUE_MAX 1024
+#define LINE_MAX_BYTES 8192
+
+static struct {
+    enum log_level max;
+    enum log_format format;
+    int fd;
+} settings = { LOG_INFO, LOG_TEXT, STDERR_FILENO };   /* written before the workers start */
+
+static const char *const level_names[] = { "error", "warn", "info", "debug" };
+
+void log_setup(enum log_level max, enum log_format format, int fd)
+{
+    settings.max = max;
+    settings.format = format;
+    settings.fd = fd;
+}
+
+int log_level_parse(const char *name, enum log_level *ret)
+{
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, level_names[i]) == 0) {
+            *ret = i;
+            return 0;
+        }
+    return -1;
+}
+
+int log_format_parse(const char *name, enum log_format *ret)
+{
+    bool json = strcmp(name, "json") == 0;
+
+    if (!json && strcmp(name, "text") != 0)
+        return -1;
+    *ret = json ? LOG_JSON : LOG_TEXT;
+    return 0;
+}
+
+/* One code point at p, or 0 when the bytes are no UTF-8 (base/ stands below wire/utf8). *n: bytes it took. */
+static unsigned code_point(const unsigned char *p, size_t left, size_t *n)
+{
+    static const unsigned least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    unsigned c = p[0], want = c < 0x80 ? 1 : c >> 5 == 6 ? 2 : c >> 4 == 14 ? 3 : c >> 3 == 30 ? 4 : 0;
+
+    *n = 1;
+    if (want < 2)
+        return want ? c : 0;
+    if (left < want)
+        return 0;
+    c &= 0x7fu >> want;
+    for (unsigned i = 1; i < want; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if (c < least[want] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+        return 0;
+    *n = want;
+    return c;
+}
+
+/* Characters that could forge a line or turn text around: controls, C1, line separators, bidi marks. */
+static bool is_risky(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0x200e || c == 0x200f || c == 0x61c
+        || (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+static void put_risky(struct buf *b, unsigned c)
+{
+    if (c == '\n')
+        buf_puts(b, "\\n");
+    else if (c == '\r')
+        buf_puts(b, "\\r");
+    else if (c == '\t')
+        buf_puts(b, "\\t");
+    else
+        buf_printf(b, "\\u%04x", c);
+}
+
+static void put_escaped(struct buf *b, const char *value, size_t len)
+{
+    const unsigned char *p = (const unsigned char *)value;
+    size_t n, end = len > VALUE_MAX ? VALUE_MAX : len;
+
+    for (size_t i = 0; i < end; i += n) {
+        unsigned c = code_point(p + i, len - i, &n);
+        if (c == 0 && p[i] == 0)
+            buf_puts(b, "\\u0000");
+        else if (c == 0 && settings.format == LOG_JSON)
+            buf_puts(b, "\xef\xbf\xbd");
+        else if (c == 0)
+            buf_printf(b, "\\x%02x", p[i]);
+        else if (is_risky(c))
+            put_risky(b, c);
+        else if (c == '"' || c == '\\')
+            buf_printf(b, "\\%c", (int)c);
+        else
+            buf_append(b, value + i, n);
+    }
+    if (end < len)
+        buf_puts(b, "...");
+}
+
+static bool is_plain(const char *value, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)value[i];
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
+            return false;
+    }
+    return len > 0 && len <= VALUE_MAX;
+}
+
+static void put_time(struct buf *b)
+{
+    struct timespec t;
+    struct tm tm;
+
+    clock_gettime(CLOCK_REALTIME, &t);
+    gmtime_r(&t.tv_sec, &tm);
+    buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, t.tv_nsec / 1000000);
+}
+
+bool log_begin(struct log_line *l, enum log_level level, const char *event)
+{
+    if (level > settings.max)
+        return false;
+    l->bytes = BUF_EMPTY;
+    l->level = level;
+    if (settings.format == LOG_JSON) {
+        buf_puts(&l->bytes, "{\"time\":\"");
+        put_time(&l->bytes);
+        buf_printf(&l->bytes, "\",\"level\":\"%s\",\"event\":\"%s\"", level_names[level], event);
+    } else {
+        put_time(&l->bytes);
+        buf_printf(&l->bytes, " %s %s", level_names[level], event);
+    }
+    return true;
+}
+
+void log_str(struct log_line *l, const char *key, const char *value)
+{
+    if (value)
+        log_bytes(l, key, value, strlen(value));
+}
+
+static void put_key(struct log_line *l, const char *key)
+{
+    if (settings.format == LOG_JSON) {
+        buf_puts(&l->bytes, ",\"");
+        put_escaped(&l->bytes, key, strlen(key));
+        buf_puts(&l->bytes, "\":");
+        return;
+    }
+    buf_putc(&l->bytes, ' ');
+    for (const char *p = key; *p; p++)                 /* tag names come from scripts */
+        buf_putc(&l->bytes, *p > ' ' && *p < 0x7f && *p != '=' && *p != '"' ? *p : '_');
+    buf_putc(&l->bytes, '=');
+}
+
+void log_bytes(struct log_line *l, const char *key, const char *value, size_t len)
+{
+    struct buf clean = BUF_EMPTY;
+
+    if (l->bytes.len > LINE_MAX_BYTES - VALUE_MAX)
+        return;                                        /* the line is full: later fields are left out */
+    buf_append(&clean, value, len);
+    secret_scrub(&clean);
+    put_key(l, key);
+    bool bare = settings.format == LOG_TEXT && is_plain(clean.data, clean.len);
+    if (!bare)
+        buf_putc(&l->bytes, '"');
+    put_escaped(&l->bytes, clean.data, clean.len);
+    if (!bare)
+        buf_putc(&l->bytes, '"');
+    buf_free(&clean);
+}
+
+void log_int(struct log_line *l, const char *key, int64_t value)
+{
+    put_key(l, key);
+    buf_printf(&l->bytes, "%lld", (long long)value);
+}
+
+void log_end(struct log_line *l)
+{
+    if (settings.format == LOG_JSON)
+        buf_putc(&l->bytes, '}');
+    buf_putc(&l->bytes, '\n');
+    ssize_t wrote = write(settings.fd, l->bytes.data, l->bytes.len);
+    (void)wrote;                                       /* a full disk must not stop the gateway */
+    buf_free(&l->bytes);
+}
+
+void log_say(enum log_level level, const char *event, const char *fmt, ...)
+{
+    struct log_line line;
+    struct buf text = BUF_EMPTY;
+    va_list ap;
+
+    if (!log_begin(&line, level, event))
+        return;
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    log_bytes(&line, "message", text.data ? text.data : "", text.len);
+    buf_free(&text);
+    log_end(&line);
+}

@@ -1,0 +1,123 @@
+#include "wire/ip.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int parse_span(struct ip *ret, const char *s, size_t len)
+{
+    static const unsigned char mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+    char text[64];
+    struct ip ip = { .v4 = false };
+
+    if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
+        s++;
+        len -= 2;
+    }
+    if (len == 0 || len >= sizeof text)
+        return -1;
+    memcpy(text, s, len);
+    text[len] = 0;
+    if (inet_pton(AF_INET, text, ip.b) == 1) {
+        ip.v4 = true;
+    } else if (inet_pton(AF_INET6, text, ip.b) != 1) {
+        return -1;
+    } else if (memcmp(ip.b, mapped, 12) == 0) {
+        memmove(ip.b, ip.b + 12, 4);
+        memset(ip.b + 4, 0, 12);
+        ip.v4 = true;
+    }
+    *ret = ip;
+    return 0;
+}
+
+int ip_parse(struct ip *ret, const char *s) { return parse_span(ret, s, strlen(s)); }
+
+void ip_print(const struct ip *ip, char out[46])
+{
+    inet_ntop(ip->v4 ? AF_INET : AF_INET6, ip->b, out, 46);
+}
+
+int cidr_parse(struct cidr *ret, const char *s)
+{
+    const char *slash = strchr(s, '/');
+    struct cidr c;
+
+    if (parse_span(&c.net, s, slash ? (size_t)(slash - s) : strlen(s)) != 0)
+        return -1;
+    int most = c.net.v4 ? 32 : 128;
+    c.bits = most;
+    if (slash) {
+        char *end;
+        if (slash[1] < '0' || slash[1] > '9')
+            return -1;
+        long bits = strtol(slash + 1, &end, 10);
+        if (*end || bits > most)
+            return -1;
+        c.bits = (int)bits;
+    }
+    *ret = c;
+    return 0;
+}
+
+bool cidr_has(const struct cidr *c, const struct ip *ip)
+{
+    int whole = c->bits / 8, rest = c->bits % 8;
+
+    if (c->net.v4 != ip->v4 || memcmp(c->net.b, ip->b, (size_t)whole) != 0)
+        return false;
+    return rest == 0 || (c->net.b[whole] ^ ip->b[whole]) >> (8 - rest) == 0;
+}
+
+void ip_key(const struct ip *ip, char out[46])
+{
+    struct ip net = *ip;
+
+    if (!net.v4)
+        memset(net.b + 8, 0, 8);
+    ip_print(&net, out);
+    if (!net.v4)
+        strcat(out, "/64");
+}
+
+static bool is_trusted(const struct ip *ip, const struct cidr *trusted, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (cidr_has(&trusted[i], ip))
+            return true;
+    return false;
+}
+
+/* One entry of X-Forwarded-For: an address, perhaps with a port. */
+static int parse_entry(struct ip *ret, const char *s, size_t len)
+{
+    const char *colon = memchr(s, ':', len), *bracket = memchr(s, ']', len);
+
+    if (bracket)
+        return parse_span(ret, s, (size_t)(bracket - s) + 1);
+    if (colon && !memchr(colon + 1, ':', len - (size_t)(colon - s) - 1))
+        return parse_span(ret, s, (size_t)(colon - s));
+    return parse_span(ret, s, len);
+}
+
+void ip_client(struct ip *ret, const struct ip *peer, const char *forwarded, const struct cidr *trusted, size_t n)
+{
+    const char *end = forwarded + strlen(forwarded);
+    struct ip at = *peer;
+
+    while (end > forwarded && is_trusted(&at, trusted, n)) {
+        const char *from = end;
+        while (from > forwarded && from[-1] != ',')
+            from--;
+        const char *first = from, *last = end;
+        while (first < last && (*first == ' ' || *first == '\t'))
+            first++;
+        while (last > first && (last[-1] == ' ' || last[-1] == '\t'))
+            last--;
+        if (parse_entry(&at, first, (size_t)(last - first)) != 0)
+            break;                                     /* forged or broken: the last good one counts */
+        end = from > forwarded ? from - 1 : forwarded;
+    }
+    *ret = at;
+}

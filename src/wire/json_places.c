@@ -1,0 +1,182 @@
+/* Declared places in a document ("choices[0].delta.content"), read in one pass. The paths make a small trie; each value that a trie node
+ * matches is walked with it, all others are skipped (but checked).
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "wire/json.h"
+
+struct node {
+    char *key;                                         /* member name; NULL: an index */
+    size_t index;
+    int place;                                         /* which path ends here, -1: none */
+    struct node *child, *next;
+};
+
+struct json_places {
+    struct node root;
+    size_t n;
+};
+
+static void free_nodes(struct node *n)
+{
+    while (n) {
+        struct node *next = n->next;
+        free_nodes(n->child);
+        free(n->key);
+        free(n);
+        n = next;
+    }
+}
+
+void json_places_free(struct json_places *p)
+{
+    if (!p)
+        return;
+    free_nodes(p->root.child);
+    free(p);
+}
+
+static struct node *child_of(struct node *parent, const char *key, size_t len, size_t index)
+{
+    struct node **at = &parent->child;
+
+    for (; *at; at = &(*at)->next)
+        if (key ? (*at)->key && strlen((*at)->key) == len && memcmp((*at)->key, key, len) == 0 : !(*at)->key && (*at)->index == index)
+            return *at;
+    *at = mem_alloc(sizeof **at);
+    (*at)->key = key ? mem_copy(key, len) : NULL;
+    (*at)->index = index;
+    (*at)->place = -1;
+    return *at;
+}
+
+/* path := step ('.' name | '[' digits ']')*; an empty path names nothing and never matches. */
+static int add_path(struct json_places *p, const char *path, int place)
+{
+    struct node *n = &p->root;
+
+    while (*path) {
+        if (*path == '[') {
+            char *end;
+            size_t index = strtoul(path + 1, &end, 10);
+            if (end == path + 1 || *end != ']')
+                return -1;
+            n = child_of(n, NULL, 0, index);
+            path = end + 1;
+        } else {
+            size_t len = strcspn(path, ".[]");
+            if (len == 0)
+                return -1;
+            n = child_of(n, path, len, 0);
+            path += len;
+        }
+        if (*path == '.' && path[1] && path[1] != '.' && path[1] != '[')
+            path++;
+        else if (*path && *path != '[')
+            return -1;
+    }
+    if (n != &p->root)
+        n->place = place;
+    return 0;
+}
+
+struct json_places *json_places_compile(const char *const *paths, size_t n, const char **bad)
+{
+    struct json_places *p = mem_alloc(sizeof *p);
+
+    p->n = n;
+    p->root.place = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (add_path(p, paths[i], (int)i) == 0)
+            continue;
+        *bad = paths[i];
+        json_places_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+static int walk(struct json_reader *r, const struct node *at, struct json_token *t, struct json_place_found *found);
+
+/* A value that no path names. */
+static int pass(struct json_reader *r, const struct json_token *t)
+{
+    return json_skip(r, t);
+}
+
+static int walk_object(struct json_reader *r, const struct node *at, struct json_place_found *found)
+{
+    struct json_token t;
+
+    while (json_next(r, &t) == JSON_KEY) {
+        const struct node *n = at->child;
+        while (n && !(n->key && json_key_is(&t, n->key)))
+            n = n->next;
+        if (json_next(r, &t) == JSON_ERROR || (n ? walk(r, n, &t, found) : pass(r, &t)) != 0)
+            return -1;
+    }
+    return t.kind == JSON_OBJECT_END ? 0 : -1;
+}
+
+static int walk_array(struct json_reader *r, const struct node *at, struct json_place_found *found)
+{
+    struct json_token t;
+    size_t i = 0;
+
+    for (; json_next(r, &t) != JSON_ARRAY_END; i++) {
+        const struct node *n = at->child;
+        if (t.kind == JSON_ERROR)
+            return -1;
+        while (n && (n->key || n->index != i))
+            n = n->next;
+        if ((n ? walk(r, n, &t, found) : pass(r, &t)) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* What a subtree found before, when its key comes a second time: the last one counts. */
+static void unfind(const struct node *at, struct json_place_found *found)
+{
+    if (at->place >= 0)
+        found[at->place].token.kind = JSON_ERROR;
+    for (const struct node *n = at->child; n; n = n->next)
+        unfind(n, found);
+}
+
+/* `t` is the value's first token, already read. */
+static int walk(struct json_reader *r, const struct node *at, struct json_token *t, struct json_place_found *found)
+{
+    const char *from = t->bytes;
+    int failed;
+
+    unfind(at, found);
+    if (at->place >= 0)
+        found[at->place].token = *t;
+    if (t->kind == JSON_OBJECT)
+        failed = walk_object(r, at, found);
+    else if (t->kind == JSON_ARRAY)
+        failed = walk_array(r, at, found);
+    else
+        return 0;
+    if (at->place >= 0) {
+        found[at->place].token.bytes = from;
+        found[at->place].token.len = (size_t)(r->pos - from);
+    }
+    return failed;
+}
+
+int json_places_find(const struct json_places *p, const char *bytes, size_t len, struct json_place_found *found)
+{
+    struct json_reader r;
+    struct json_token t;
+
+    for (size_t i = 0; i < p->n; i++)
+        found[i].token.kind = JSON_ERROR;
+    json_open(&r, bytes, len);
+    if (json_next(&r, &t) == JSON_ERROR || walk(&r, &p->root, &t, found) != 0)
+        return -1;
+    return json_next(&r, &t) == JSON_END ? 0 : -1;
+}
