@@ -1,0 +1,20 @@
+#!/bin/sh
+# Installs what the tests need, builds (release, dev: ASan + UBSan, thread: TSan) and runs every test through one ctest.
+#
+#   sh spec/run.sh                everything
+#   sh spec/run.sh -R c.wire      what follows is handed to ctest
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+. "$root/examples/packages.sh"
+
+TEST_PACKAGES="lua5.4 openssl curl"
+
+# shellcheck disable=SC2086
+need $BUILD_PACKAGES $TEST_PACKAGES
+build "$root" release build
+build "$root" thread build/thread
+build "$root" dev build/dev
+
+cd "$root"
+ctest --test-dir build/thread --output-on-failure -j 2 -L 'c|flow' "$@"    # races
+ctest --test-dir build/dev --output-on-failure -j 2 "$@"                   # everything, under ASan and UBSan
