@@ -1,4 +1,4 @@
-/* The command line: sluice run FILE, sluice check FILE. */
+/* The command line: sluice run FILE, sluice check FILE, sluice test DIR. */
 #include <curl/curl.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "process.h"
 #include "script/gateway.h"
 #include "script/vm.h"
+#include "testing.h"
 
 enum { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2 };
 
@@ -19,6 +20,7 @@ static const char help[] =
     "\n"
     "  sluice run FILE      run the gateway that FILE (Lua) describes\n"
     "  sluice check FILE    load FILE and all it names; tell every mistake with its line; exit 0 or 1\n"
+    "  sluice test DIR      run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "\n"
     "Options\n"
     "  --log-level LEVEL    error, warn, info (default) or debug\n"
@@ -30,6 +32,8 @@ static const char help[] =
 
 struct command {
     const char *name, *file, *lua_dir;
+    int more;                                          /* words behind the file: busted's, for test */
+    char **rest;
 };
 
 static int load(struct gateway **ret, struct vm **vm, const struct command *c)
@@ -80,6 +84,11 @@ static int run(const struct command *c)
     return code;
 }
 
+static int test(const struct command *c)
+{
+    return testing_run(c->file, c->more, c->rest);
+}
+
 static int usage(const char *what, const char *word)
 {
     fprintf(stderr, "sluice: %s%s\nTry: sluice --help\n", what, word);
@@ -124,16 +133,18 @@ int main(int argc, char **argv)
     if (optind == argc)
         return usage("what shall I do?", "");
     c.name = argv[optind++];
-    what = strcmp(c.name, "run") == 0 ? run : strcmp(c.name, "check") == 0 ? check : NULL;
+    what = strcmp(c.name, "run") == 0 ? run : strcmp(c.name, "check") == 0 ? check : strcmp(c.name, "test") == 0 ? test : NULL;
     if (!what)
         return usage("unknown command ", c.name);
     if (optind == argc)
         return usage("which file? sluice ", argv[optind - 1]);
-    if (optind + 1 < argc)
+    c.more = argc - optind - 1;
+    c.rest = argv + optind + 1;
+    if (c.more > 0 && what != test)
         return usage("one file is enough: ", argv[optind + 1]);
     c.file = argv[optind];
 
-    log_setup(level, format, STDERR_FILENO);
+    log_setup(what == test && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (watchdog_start() != 0) {
         fprintf(stderr, "sluice: cannot start the watchdog thread\n");

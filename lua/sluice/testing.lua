@@ -1,0 +1,171 @@
+-- Specs for gateways: the real stream machine and the real sandbox, a virtual clock, scripted upstreams. Run by `sluice test DIR`.
+--
+--   local t = require "sluice.testing"
+--   local g = t.load "gateway.lua"
+--   local r = g:ask { q = "hi", upstream = { "Hel", "lo", t.wait "2s", "!" } }
+--   assert.equal("Hello!", r.text)
+local json = require "dkjson"
+local world = require "sluice.world"
+
+local M = {}
+
+local function milliseconds(duration)
+  local n, unit = duration:match "^(%d+%.?%d*)(%a+)$"
+  local scale = ({ ms = 1, s = 1000, m = 60000 })[unit]
+  if not scale then error(('a duration is such as "800ms" or "2s", not "%s"'):format(duration), 3) end
+  return math.floor(tonumber(n) * scale)
+end
+
+-- ---- what an upstream does: steps of a script
+
+function M.wait(duration) return { wait = milliseconds(duration) } end
+function M.fail(status, headers) return { status = status, headers = headers or {} } end
+function M.close() return { finish = "done" } end                    -- a clean end without the dialect's mark
+function M.reset() return { finish = "upstream_reset" } end
+function M.break_with(code) return { finish = code } end             -- any code of the network: "upstream_connect_failed" ...
+function M.raw(bytes) return { raw = bytes } end
+function M.leave() return { gone = true } end                        -- the client goes away
+function M.slow(is_slow) return { slow = is_slow } end               -- the client stops reading, or goes on
+function M.shutdown() return { shutdown = true } end                 -- the gateway's drain time is over
+function M.head(status, headers) return { head = status, headers = headers } end
+
+local function event(delta)
+  return "data: " .. json.encode { choices = { { index = 0, delta = delta } } } .. "\n\n"
+end
+
+-- ---- one exchange
+
+local Exchange = {}
+Exchange.__index = Exchange
+
+function Exchange:take(said)
+  for _, entry in ipairs(said) do
+    self.log[#self.log + 1] = entry
+    if entry.what == "write" then self.wire[#self.wire + 1] = entry end
+    if entry.what == "head" or entry.what == "reply" then
+      self.status, self.headers, self.body = entry.status, entry.headers, entry.body
+    end
+    if entry.what == "attempt" then
+      self.upstream[#self.upstream + 1] = { url = entry.url, headers = entry.headers, body = json.decode(entry.body), raw = entry.body }
+    end
+    if entry.what == "hold" then self.held = true end
+    if entry.what == "release" then self.held = false end
+    if entry.what == "cancel" then self.canceled = true end
+    if entry.what == "closed" then self.closed = true end
+  end
+end
+
+-- Time passes until the stream waits for its upstream, not for one of its own hooks.
+function Exchange:settle()
+  for _ = 1, 100000 do
+    local asked, alarm = #self.upstream > 0, self.world:alarm(self.id)
+    if self.closed or not alarm or (asked and not self.held) or self.is_slow then return end
+    self:take(self.world:advance(self.id, alarm))
+  end
+  error "the stream never comes to rest"
+end
+
+local actions = {
+  { "wait", function(x, ms) x:take(x.world:advance(x.id, ms)) end },
+  { "status", function(x, status, step) x:take(x.world:head(x.id, status, step.headers)) end },
+  { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
+  { "finish", function(x, code) x.over = true; x:take(x.world:finish(x.id, code)) end },
+  { "gone", function(x) x:take(x.world:gone(x.id)) end },
+  { "slow", function(x, slow) x.is_slow = slow; x:take(x.world:slow(x.id, slow)) end },
+  { "shutdown", function(x) x:take(x.world:shutdown(x.id)) end },
+}
+
+function Exchange:begin_stream()
+  if self.headed then return end
+  self.headed = true
+  self:take(self.world:head(self.id, 200, { ["content-type"] = "text/event-stream" }))
+end
+
+function Exchange:bytes(bytes, cut)
+  self:begin_stream()
+  for from = 1, #bytes, cut or #bytes do
+    self:take(self.world:bytes(self.id, bytes:sub(from, from + (cut or #bytes) - 1)))
+  end
+end
+
+function Exchange:step(step, cut)
+  if type(step) == "string" then return self:bytes(event { content = step }, cut) end
+  if step.raw then return self:bytes(step.raw, cut) end
+  for _, action in ipairs(actions) do
+    local value = step[action[1]]
+    if value ~= nil then return action[2](self, value, step) end
+  end
+  self:bytes(event(step), cut)
+end
+
+-- What reached the client, read as an EventSource would.
+function Exchange:read()
+  self.events, self.comments, self.text = {}, 0, ""
+  local bytes = {}
+  for _, entry in ipairs(self.wire) do bytes[#bytes + 1] = entry.bytes end
+  for block in table.concat(bytes):gmatch "(.-)\n\n" do
+    local data = block:match "^data: (.*)$"
+    if block:sub(1, 1) == ":" then
+      self.comments = self.comments + 1
+    elseif data == "[DONE]" then
+      self.done = true
+    elseif data then
+      local value = assert(json.decode(data))
+      self.events[#self.events + 1] = value
+      if value.token then self.text = self.text .. value.token end
+      if value.error then self.error = value end
+    end
+  end
+  if self.body and self.body ~= "" and not self.error and self.status >= 400 then self.error = json.decode(self.body) end
+end
+
+local Gateway = {}
+Gateway.__index = Gateway
+
+local function encode(text)
+  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+-- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read.
+function Gateway:ask(want)
+  local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {} }, Exchange)
+  local said
+  said, x.id = self.world:ask {
+    method = want.method, path = want.path or "/api/stream", query = want.query or (want.q and "q=" .. encode(want.q) or ""),
+    headers = want.headers or { host = "test" }, ip = want.ip, body = want.body,
+  }
+  x:take(said)
+  x:settle()
+  for _, step in ipairs(want.upstream or {}) do
+    if x.closed then break end
+    x:step(step, want.cut)
+    x:settle()
+  end
+  if not x.closed and #x.upstream > 0 and want.upstream and not x.over then
+    x:bytes("data: [DONE]\n\n", want.cut)
+    x:settle()
+  end
+  x:read()
+  return x
+end
+
+function Gateway:count(name) return self.world:count(name) end
+
+-- t.load "file.lua", or t.load { source = "..." }: a gateway in a world of its own. env: what sluice.env and sluice.secret see.
+function M.load(what)
+  if type(what) == "string" then what = { file = what } end
+  for name, value in pairs(what.env or {}) do world.setenv(name, value or nil) end
+  local file = what.file
+  if what.source then
+    file = os.tmpname()
+    local f = assert(io.open(file, "w"))
+    f:write(what.source)
+    f:close()
+  end
+  local w, why = world.open(file)
+  if what.source then os.remove(file) end
+  if not w then return nil, why end
+  return setmetatable({ world = w }, Gateway)
+end
+
+return M
