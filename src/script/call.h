@@ -29,13 +29,15 @@ struct call {
     int co_ref;
     int n_results;
     unsigned budget_ms;
+    bool may_output;                                   /* out:text is allowed: a Lua model's answer */
+    const char *no_wait;                               /* constant: why the next run may not wait; NULL: it may */
     enum call_wait wait;                               /* after CALL_WAITS: why */
     uint64_t wait_ms;                                  /* WAIT_SLEEP: for how long. (WAIT_OUTPUT: the text is the string at the top of co; out:text) */
     enum call_failure failure;
     char *message;                                     /* after CALL_FAILED: with file:line and traceback's first line; freed by call_finish */
 };
 
-void call_begin(struct call *c, struct vm *vm, unsigned budget_ms);
+void call_begin(struct call *c, struct vm *vm, unsigned budget_ms);   /* out of memory: c.co is NULL, and call_run says CALL_FAILED */
 enum call_state call_run(struct call *c, int nargs);
 enum call_state call_resume(struct call *c, int nvalues);
 void call_finish(struct call *c);                      /* the coroutine goes back to the pool; harmless when none is open */

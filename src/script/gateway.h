@@ -88,6 +88,7 @@ struct route {
     size_t n_policies;
     struct hook_entry *hooks[HOOK_COUNT];              /* in the order they run */
     size_t n_hooks[HOOK_COUNT];
+    int table_ref;                                     /* what ctx reads of it: name, total, policies; LUA_NOREF for a files route */
     struct filter *filters;                            /* in the order text passes: from the model to the client (last policy first) */
     size_t n_filters;
 };
@@ -100,6 +101,7 @@ struct gateway {
     struct cidr *trusted;
     size_t n_trusted;
     int workers;                                       /* 0: cores */
+    size_t memory;                                     /* the VM's cap, already set by gateway_load; 0: as it was opened */
     uint64_t drain;                                    /* ms to finish streams after SIGTERM [30 s] */
     struct {                                           /* 0: net's default */
         size_t head_bytes, body_bytes;

@@ -1,0 +1,3 @@
+return function(req, out)
+  out:text("hello")
+end

@@ -1,0 +1,308 @@
+-- `return sluice.config { ... }`: what an operator's file says, checked against the schema below and normalised for C (script/gateway.c).
+-- Every mistake is named with its path, its line and, where a name is near, what was meant.
+local host = require "sluice.host"
+local complain = require "sluice.complain"
+local dialect = require "sluice.dialect"
+local frozen = require "sluice.frozen"
+local locate = require "sluice.locate"
+local policy = require "sluice.policy"
+local sandbox = require "sluice.sandbox"
+local schema = require "sluice.schema"
+local suggest = require "sluice.suggest"
+
+local M = {}
+
+-- ---- single settings
+
+local function listen(v, at)
+  if schema.unset(v) then return nil end
+  local function wrong(why)
+    at:complain(('must be an address and a port such as "127.0.0.1:4001", "[::1]:4001" or ":8080", is %s%s'):format(schema.show(v), why or ""))
+  end
+  if type(v) ~= "string" then return wrong() end
+  local name, port = v:match("^%[([%x:%.]+)%]:(%d+)$")
+  if not name then name, port = v:match("^([^:]*):(%d+)$") end
+  if not name then return wrong() end
+  port = tonumber(port)
+  if port > 65535 then return wrong("; a port is at most 65535") end
+  if name == "" or name == "*" then return { host = "::", port = port } end
+  if name == "localhost" then name = "127.0.0.1" end
+  if not host.ip(name) then return wrong("; the address must be an IP address") end
+  return { host = host.ip(name), port = port }
+end
+
+local function trusted(v, at)
+  if schema.unset(v) then return {} end
+  local list = v
+  if type(v) == "string" then
+    list = {}
+    for part in v:gmatch("[^,]+") do
+      part = part:match("^%s*(.-)%s*$")
+      if part ~= "" then list[#list + 1] = part end
+    end
+  end
+  local each = schema.list(function(c, here)
+    if type(c) ~= "string" or not (schema.unset(c) or host.cidr(c)) then
+      return here:complain(('must be a network such as "10.0.0.0/8" or an address, is %s'):format(schema.show(c)))
+    end
+    return c
+  end)
+  return each(list, at)
+end
+
+local clocks = schema.record({
+  connect = { schema.duration }, first_token = { schema.duration }, gap = { schema.duration }, total = { schema.duration },
+}, "timeout")
+
+local limits = schema.record({
+  head = { schema.size }, body = { schema.size }, connections = { schema.integer(1, 10000000) },
+  head_timeout = { schema.duration }, body_timeout = { schema.duration }, idle_timeout = { schema.duration }, write_stall = { schema.duration },
+}, "limits")
+
+-- ---- models
+
+local function url(v, at)
+  if schema.unset(v) then return nil end
+  local scheme, rest = type(v) == "string" and v:match("^(%a+)://(.+)$")
+  if not scheme or not (scheme:lower() == "http" or scheme:lower() == "https") or rest:find("[%s%c?#@\"<>\\]") or rest:sub(1, 1) == "/" then
+    local why = type(v) == "string" and v:find("@", 1, true) and "; a key belongs in key, not in the URL" or ""
+    return at:complain(('must be a URL such as "https://api.example.com/v1", is %s%s'):format(why ~= "" and "something else" or schema.show(v), why))
+  end
+  return (v:gsub("/+$", ""))
+end
+
+local function key(v, at)
+  if host.is_secret(v) then return v end
+  if schema.unset(v) then return nil end
+  if type(v) ~= "string" or v == "" or v:find("[%c ]") then
+    return at:complain('must be sluice.secret "NAME" (or a text without blanks)')
+  end
+  return host.secret("key", v)
+end
+
+local function file(v, at)
+  if schema.unset(v) then return nil end
+  if type(v) ~= "string" then return at:complain(("must be a file name, is %s"):format(schema.show(v))) end
+  local path = sandbox.resolve(v)
+  local f, why = io.open(path, "rb")
+  if not f then return at:complain(("cannot read it: %s"):format(why)) end
+  f:close()
+  return path
+end
+
+local model_record = schema.record({
+  provider = { function(v, at) return dialect.resolve("provider", v, at) end },
+  url = { url }, model = { schema.text("the model's name at the provider", ".") }, key = { key }, ca = { file }, timeout = { clocks },
+  answer = { schema.func },
+}, "a model")
+
+local function model(v, at)
+  if type(v) == "function" then v = { answer = v } end
+  local m = model_record(v, at)
+  if not m then return nil end
+  if v.answer ~= nil then
+    for _, k in ipairs { "provider", "url", "model", "key", "ca" } do
+      if v[k] ~= nil then at:child(k):complain(('a model with an answer function has no %s'):format(k)) end
+    end
+    return m
+  end
+  if v.provider == nil then
+    at:complain("needs a provider (and model), or an answer = function(req, out)")
+    return m
+  end
+  if v.model == nil then at:complain('"model" is missing: the model\'s name at the provider') end
+  m.url = m.url or (v.url == nil and m.provider and m.provider.url) or nil
+  if v.url == nil and m.provider and not m.url then at:complain(('"url" is missing: the dialect "%s" has no default'):format(m.provider.name)) end
+  return m
+end
+
+-- ---- routes
+
+local path = schema.text('a path such as "/api/stream"', "^/[^%s%c?#]*$")
+
+local function directory(v, at)
+  if schema.unset(v) then return nil end
+  if type(v) ~= "string" then return at:complain(("must be a directory, is %s"):format(schema.show(v))) end
+  local real, why = host.directory(sandbox.resolve(v))
+  if not real then return at:complain(('cannot serve "%s": %s'):format(v, why)) end
+  return real
+end
+
+local function policies(v, at)
+  local out, seen = {}, {}
+  if type(v) ~= "table" or policy.definitions[v] then return at:complain("must be a list of policies: { A, B }") end
+  schema.list(function() end)(v, at)
+  for i, item in ipairs(v) do
+    local here = at:child(i)
+    local p = policy.instance(item, here, sandbox.require)
+    if p then
+      if seen[p.name] then
+        here:complain(('policy "%s" is on this route twice; give one of them another name: { P, name = "..." }'):format(p.name))
+      end
+      seen[p.name] = true
+      out[#out + 1] = p
+    end
+  end
+  return out
+end
+
+local route_record = schema.record({
+  path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
+  front = { function(v, at) return dialect.resolve("front", v, at) end },
+  target = { schema.text("the name of a model") }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
+}, "a route")
+
+local function route(v, at)
+  local r = route_record(v, at)
+  if not r then return nil end
+  if v.files ~= nil then
+    for _, k in ipairs { "front", "target", "policies", "timeout", "heartbeat" } do
+      if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
+    end
+  else
+    if v.front == nil then at:complain('"front" is missing: what its clients speak, such as front = "token" (or files = "DIR" to serve files)') end
+    if v.target == nil then at:complain('"target" is missing: the name of the model that answers') end
+  end
+  return r
+end
+
+-- ---- the whole
+
+local api_version = function(v, at)
+  if v ~= 1 then at:complain(("must be 1, the only version there is, is %s"):format(schema.show(v))) end
+  return v
+end
+
+local whole = schema.record({
+  api = { api_version, required = "write api = 1" },
+  listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
+  trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
+  memory = { schema.size },
+  models = { schema.map(model, "a model's name", "^[%w_%-%.:/]+$") },
+  routes = { schema.map(route, "a route's name", "^[%w_%-%.:/]+$"), required = "at least one route" },
+}, "sluice.config")
+
+local made = setmetatable({}, { __mode = "k" })         -- what sluice.config returned -> what it was given and where
+
+local function config(t)
+  local file_name, line = complain.where(3)
+  if type(t) ~= "table" then complain.blame("sluice.config takes a table: sluice.config { api = 1, ... }") end
+  local result = setmetatable({}, { __metatable = false, __tostring = function() return "<sluice.config>" end, [host.locked] = true })
+  made[result] = { t = t, file = file_name, line = line }
+  return result
+end
+M.config = host.seal(config)
+
+local CLOCKS = { "connect", "first_token", "gap", "total" }
+local function clock_list(t, defaults)
+  local out = {}
+  for i, name in ipairs(CLOCKS) do out[i] = t and t[name] or defaults[i] end
+  return out
+end
+
+-- Names that must agree with each other: targets, paths.
+local function check_names(c, raw, at)
+  local models, paths = {}, {}
+  for _, m in ipairs(c.models or {}) do models[m.name] = true end
+  for _, r in ipairs(c.routes or {}) do
+    local here = at:child("routes"):child(r.name)
+    local v = r.value
+    if v and v.target and not models[v.target] and not schema.unset(v.target) then
+      local known = next(models) and (" (known: %s)"):format(suggest.list(models)) or " (models is empty)"
+      here:child("target"):complain(('unknown model "%s"%s%s'):format(v.target, suggest.hint(v.target, models), known))
+    end
+    local written = raw.routes[r.name].path
+    for i, p in ipairs(v and v.path or {}) do
+      if paths[p] then
+        local where = here:child("path")
+        if type(written) == "table" then where = where:child(i) end
+        where:complain(('the path "%s" is taken by the route "%s"'):format(p, paths[p]))
+      end
+      paths[p] = r.name
+    end
+  end
+  if type(raw.routes) == "table" and next(raw.routes) == nil then at:child("routes"):complain("at least one route is needed") end
+end
+
+-- What C reads: plain lists, absent things false or absent.
+local function normal_model(m)
+  local v = m.value
+  local d = v.provider
+  local places = {}
+  if d then for i, name in ipairs(dialect.places) do places[i] = d.places[name] or "" end end
+  local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name },
+    "field in a model:", { name = true, model = true, url = true, key = true, provider = true })
+  return {
+    name = m.name, url = v.url, ca = v.ca, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
+    dialect = d and { name = d.name, places = places, done = d.done or "", request = d.request } or nil,
+  }
+end
+
+local function normal_policies(list)
+  local hooks, filters, out = {}, {}, {}
+  for i in ipairs(policy.hooks) do hooks[i] = {} end
+  for p, instance in ipairs(list) do
+    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options }
+    for i, h in ipairs(policy.hooks) do
+      local fn = instance.def.hooks[h]
+      if fn then table.insert(hooks[i], { fn = fn, policy = p - 1 }) end
+    end
+  end
+  for p = #list, 1, -1 do                                -- answers pass bottom to top
+    for _, f in ipairs(list[p].def.filters) do
+      filters[#filters + 1] = { fn = f.text, policy = p - 1, channels = f.channels, max_hold = f.max_hold, overflow_release = f.overflow_release }
+    end
+  end
+  return out, hooks, filters
+end
+
+local function normal_route(r)
+  local v = r.value
+  if v.files then return { name = r.name, paths = v.path, files = v.files, policies = {}, hooks = {}, filters = {}, clocks = { 0, 0, 0, 0 }, heartbeat = 0 } end
+  local out, hooks, filters = normal_policies(v.policies or {})
+  local f = v.front
+  local clocks_ms = clock_list(v.timeout, { 10000, 60000, 60000, 0 })
+  return {
+    table = { name = r.name, total = clocks_ms[4], policies = out },
+    name = r.name, paths = v.path, target = v.target, clocks = clocks_ms,
+    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters,
+    front = {
+      name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
+      content_before = f.content.before, content_after = f.content.after,
+      reasoning_before = f.reasoning and f.reasoning.before, reasoning_after = f.reasoning and f.reasoning.after,
+    },
+  }
+end
+
+-- The normalised gateway of what the file returned; nil when there were complaints.
+function M.check(result, main)
+  local given = made[result]
+  if not given then
+    complain.at(main, nil, "the file must end with `return sluice.config { ... }`")
+    return nil
+  end
+  local file_name = given.file or main
+  local source = sandbox.sources[file_name]
+  local lines = source and locate.config(source, given.line) or {}
+  lines[""] = lines[""] or given.line
+  local at = schema.at(file_name, lines)
+  local raw = given.t
+  local c = whole(raw, at)
+  check_names(c, raw, at)
+  if complain.any() then return nil end
+
+  local l = c.limits or {}
+  local out = {
+    host = c.listen.host, port = c.listen.port, trusted = c.trusted_proxies or {}, workers = c.workers or 0, drain = c.drain or 30000,
+    memory = c.memory or 0, models = {}, routes = {},
+    limits = {
+      head_bytes = l.head or 0, body_bytes = l.body or 0, connections = l.connections or 0, head_ms = l.head_timeout or 0,
+      body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,
+    },
+  }
+  for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
+  for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
+  return out
+end
+
+return M

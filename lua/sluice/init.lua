@@ -1,0 +1,120 @@
+-- The public API: what `require "sluice"` gives to an operator's file.
+local host = require "sluice.host"
+local complain = require "sluice.complain"
+local config = require "sluice.config"
+local frozen = require "sluice.frozen"
+local policy = require "sluice.policy"
+local sandbox = require "sluice.sandbox"
+local schema = require "sluice.schema"
+local suggest = require "sluice.suggest"
+local verdict = require "sluice.verdict"
+
+local M = {}
+
+M.config = config.config
+M.policy = policy.policy
+M.reject, M.reply, M.stop, M.drop = verdict.reject, verdict.reply, verdict.stop, verdict.drop
+M.sleep = host.sleep
+M.trim = host.trim
+M.ip_key = host.ip_key
+M.json = frozen.library("sluice.json", host.json)
+
+-- ---- environment and secrets: only while the gateway file loads
+
+local function only_loading(what)
+  if not host.loading() then complain.blame(what .. " works only while the gateway file loads: keep its value in a local") end
+end
+
+local function name_of(name, what)
+  if type(name) ~= "string" or not name:find("^[%a_][%w_]*$") then complain.blame(what .. " takes the name of an environment variable") end
+  return name
+end
+
+M.env = host.seal(function(name, default)
+  name_of(name, "sluice.env")
+  only_loading "sluice.env"
+  local value = os.getenv(name)
+  if value ~= nil then return value end
+  if default ~= nil then return default end
+  complain.here(('the environment variable %s is not set (give sluice.env a default if it need not be)'):format(name))
+  return schema.UNSET
+end)
+
+local function secret_file(name)
+  local f = io.open(sandbox.resolve("secrets/" .. name), "rb")
+  if not f then return nil end
+  local text = f:read(65536)
+  f:close()
+  return text and text:gsub("[\r\n]+$", "") or nil
+end
+
+M.secret = host.seal(function(name)
+  name_of(name, "sluice.secret")
+  only_loading "sluice.secret"
+  local value = os.getenv(name) or secret_file(name)
+  if not value or value == "" then
+    complain.here(('the secret %s is %s: set the environment variable %s, or write it to the file %s'):format(
+      name, value and "empty" or "missing", name, sandbox.resolve("secrets/" .. name)))
+    return host.secret(name, "")
+  end
+  if value:find("[%c]") then
+    complain.here(("the secret %s holds control characters: it could not go into a header"):format(name))
+    return host.secret(name, "")
+  end
+  return host.secret(name, value)
+end)
+
+-- ---- limiters
+
+local limiter_fields = { rate = true, per = true, burst = true }
+
+M.limiter = host.seal(function(name, rule)
+  if type(name) ~= "string" or name == "" then complain.blame("sluice.limiter takes a name: limiters of one name share their state") end
+  if type(rule) ~= "table" then complain.blame('sluice.limiter takes a table { rate = 60, per = "1m" }') end
+  for k in pairs(rule) do
+    if not limiter_fields[k] then complain.blame(('sluice.limiter has no field "%s"%s'):format(tostring(k), suggest.hint(k, limiter_fields))) end
+  end
+  local rate, burst = rule.rate, rule.burst
+  if type(rate) ~= "number" or not (rate > 0 and rate < 1e12) then complain.blame("sluice.limiter: rate must be a number above 0") end
+  if burst ~= nil and (type(burst) ~= "number" or not (burst >= 1 and burst < 1e12)) then complain.blame("sluice.limiter: burst must be a number of 1 or more") end
+  local per, why = host.duration(tostring(rule.per or ""))
+  if not per then complain.blame("sluice.limiter: per: " .. why) end
+  if per == 0 then complain.blame("sluice.limiter: per must be longer than nothing") end
+  return host.limiter(name, rate, per, burst or 0)
+end)
+
+-- ---- what is here
+
+local features = { ["filter.raw"] = true, ["model.answer"] = true, ["limiter"] = true, ["parts.cors"] = true, ["parts.rate_limit"] = true }
+
+function M.has(feature) return features[feature] == true end
+
+local parts = {}
+for _, name in ipairs { "cors", "rate_limit" } do parts[name] = true end
+
+M.parts = setmetatable({}, {
+  __index = function(_, name)
+    if not parts[name] then complain.blame(('there is no part "%s"%s (there are: %s)'):format(tostring(name), suggest.hint(name, parts), suggest.list(parts))) end
+    return host.seal(function(options)
+      if options ~= nil and type(options) ~= "table" then complain.blame(("sluice.parts.%s takes a table of options"):format(name)) end
+      local entry = { sandbox.public_module("sluice.parts." .. name) }
+      for k, v in pairs(options or {}) do
+        if k == 1 then complain.blame(("sluice.parts.%s takes named options"):format(name)) end
+        entry[k] = v
+      end
+      return entry
+    end)
+  end,
+  __newindex = function() error("sluice.parts is read-only", 2) end,
+  __metatable = false,
+  [host.locked] = true,
+})
+
+local later = {}
+for _, name in ipairs { "match", "service", "counter", "cache", "chain", "only_if", "all", "redis" } do
+  later[name] = ("sluice.%s is not supported by this version"):format(name)
+end
+
+require "sluice.exchange"
+
+return frozen.library("sluice", M, later)

@@ -1,0 +1,35 @@
+-- Reads an operator's gateway file: runs it in the sandbox, checks what it returned, gathers every mistake.
+local host = require "sluice.host"
+local complain = require "sluice.complain"
+local config = require "sluice.config"
+local sandbox = require "sluice.sandbox"
+
+sandbox.public = require "sluice"
+
+local M = {}
+
+-- The normalised gateway, or nil and the mistakes as a list of lines.
+function M.load(file)
+  host.loading(true)
+  complain.begin()
+  sandbox.begin(file)
+  local result
+  local chunk, why = sandbox.chunk(file)
+  if not chunk then
+    complain.raw(why)
+  else
+    local ok, value = host.base.pcall(chunk)
+    if ok then
+      result = config.check(value, file)
+    else
+      complain.raw(type(value) == "string" and value or ("%s: the file raised a %s"):format(file, type(value)))
+    end
+  end
+  host.loading(false)
+  sandbox.sources = {}
+  local lines = complain.finish()
+  if #lines > 0 then return nil, lines end
+  return result
+end
+
+return M

@@ -1,0 +1,57 @@
+-- Cross-origin rules: which web pages may use a route, and the preflight's answer.
+local sluice = require "sluice"
+
+local P = sluice.policy {
+  name = "cors",
+  api  = 1,
+  doc  = "Lets pages of the listed origins read the answers and answers their preflights.",
+  options = {
+    origins = { type = "list", required = true, doc = 'Origins such as "https://app.example.com"; "*.example.com" is any subdomain, "*" any page.' },
+    methods = { type = "list", default = { "GET", "HEAD", "POST", "OPTIONS" }, doc = "Methods that a preflight allows." },
+    headers = { type = "list", default = { "authorization", "content-type", "last-event-id" }, doc = "Request headers that a preflight allows." },
+    expose  = { type = "list", default = { "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After" }, doc = "Answer headers that pages may read." },
+    max_age = { type = "duration", default = "10m", doc = "How long a browser may remember a preflight." },
+    credentials = { type = "boolean", default = false, doc = "Whether pages may send cookies; not with origins of \"*\"." },
+  },
+}
+
+local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400 }
+local function seconds(duration)
+  local n, unit = duration:match("^([%d%.]+)(%a+)$")
+  return math.floor(tonumber(n) * UNITS[unit])
+end
+
+local function allowed(origin, list)
+  for _, o in ipairs(list) do
+    if o == "*" then return "*" end
+    if o == origin then return origin end
+    local scheme, suffix = o:match("^(%a*:?/?/?)%*(%..+)$")
+    if suffix and origin:sub(-#suffix) == suffix and origin:sub(1, #scheme) == scheme then return origin end
+  end
+end
+
+function P.accept(head, ctx)
+  local origin = head.headers.origin
+  local o = ctx.options
+  local preflight = head.method == "OPTIONS" and head.headers["access-control-request-method"] ~= nil
+  local answer = allowed(origin or "", o.origins)
+
+  if answer ~= "*" then ctx:header("Vary", "Origin") end                -- the answer differs by page: caches must know
+  if not origin then return end                                        -- not a page
+  if not answer and origin:match("^%a+://(.+)$") == head.headers.host then return end      -- our own page
+  if not answer then
+    return sluice.reject(403, "origin_not_allowed", "this page may not use the API")
+  end
+  if answer == "*" and o.credentials then answer = origin; ctx:header("Vary", "Origin") end
+  ctx:header("Access-Control-Allow-Origin", answer)
+  if o.credentials then ctx:header("Access-Control-Allow-Credentials", "true") end
+  if preflight then
+    ctx:header("Access-Control-Allow-Methods", table.concat(o.methods, ", "))
+    ctx:header("Access-Control-Allow-Headers", table.concat(o.headers, ", "))
+    ctx:header("Access-Control-Max-Age", tostring(seconds(o.max_age)))
+    return sluice.reply { status = 204 }
+  end
+  if #o.expose > 0 then ctx:header("Access-Control-Expose-Headers", table.concat(o.expose, ", ")) end
+end
+
+return P

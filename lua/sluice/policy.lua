@@ -1,0 +1,359 @@
+-- Policies: `local P = sluice.policy { ... }`, then `function P.validate(req, ctx) ... end`. What is wrong is noted at the line where it is written.
+local host = require "sluice.host"
+local complain = require "sluice.complain"
+local schema = require "sluice.schema"
+local suggest = require "sluice.suggest"
+local frozen = require "sluice.frozen"
+
+local M = {}
+
+-- Hooks that this version runs, and those of API 1 that it does not run yet: a guard that would never run is an error.
+M.hooks = { "accept", "validate", "route", "prompt", "error", "log" }
+local runs, later = {}, {}
+for _, h in ipairs(M.hooks) do runs[h] = true end
+for _, h in ipairs { "init", "attempt", "fallback", "response", "tool_call", "finish" } do later[h] = true end
+local all_hooks = { filter = true }
+for h in pairs(runs) do all_hooks[h] = true end
+for h in pairs(later) do all_hooks[h] = true end
+
+local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
+local DEFAULT_HOLD = 64 * 1024
+
+M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
+
+local function here(text) complain.here(text) end
+
+-- ---- filters
+
+local filter_fields = { text = true, on = true, max_hold = true, overflow = true, unit = true }
+local filter_later = { match = true, replace = true, check = true, when = true, parallel = true, optimistic = true, raw_json = true }
+local filter_known = {}
+for k in pairs(filter_fields) do filter_known[k] = true end
+for k in pairs(filter_later) do filter_known[k] = true end
+
+local function one_filter(f, name)
+  local what = ('filter of policy "%s"'):format(name)
+  if type(f) ~= "table" then return here(("%s must be a table { text = function(text, ctx, part) ... end }, is %s"):format(what, schema.show(f))) end
+  local good = true
+  local function bad(text) good = false; here(("%s: %s"):format(what, text)) end
+  local keys = {}
+  for k in pairs(f) do keys[#keys + 1] = k end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for _, k in ipairs(keys) do
+    if filter_later[k] then
+      bad(('"%s" is not supported by this version: use text = function(text, ctx, part), which may return what it releases and what it holds'):format(k))
+    elseif not filter_fields[k] then
+      bad(('unknown setting "%s"%s'):format(tostring(k), suggest.hint(k, filter_known)))
+    end
+  end
+  if f.unit ~= nil and f.unit ~= "delta" then
+    bad(('unit %s is not supported by this version: only "delta" is'):format(type(f.unit) == "string" and '"' .. f.unit .. '"' or "of this kind"))
+  end
+  if type(f.text) ~= "function" and f.match == nil and f.check == nil then
+    bad(("text must be a function(text, ctx, part), is %s"):format(schema.show(f.text)))
+  end
+  local channels = 0
+  local on = f.on == nil and { "content", "reasoning", "refusal" } or type(f.on) == "table" and f.on or { f.on }
+  for _, c in ipairs(on) do
+    if c == "tool_args" then
+      bad('the channel "tool_args" is not supported by this version')
+    elseif CHANNELS[c] then
+      channels = channels | (1 << CHANNELS[c])
+    else
+      bad(('unknown channel %s%s (known: content, reasoning, refusal)'):format(schema.show(c), suggest.hint(c, CHANNELS)))
+    end
+  end
+  if channels == 0 and good then bad("on names no channel, so it would never run") end
+  local hold, why = DEFAULT_HOLD, nil
+  if f.max_hold ~= nil then
+    hold, why = host.size(tostring(f.max_hold))
+    if not hold then bad("max_hold: " .. why) end
+  end
+  if f.overflow ~= nil and f.overflow ~= "stop" and f.overflow ~= "release" then
+    bad(('overflow must be "stop" or "release", is %s'):format(schema.show(f.overflow)))
+  end
+  return good and { text = f.text, channels = channels, max_hold = hold, overflow_release = f.overflow == "release" } or nil
+end
+
+local function filters(v, name)
+  local list = {}
+  if type(v) == "table" and #v > 0 then
+    for _, f in ipairs(v) do list[#list + 1] = one_filter(f, name) end
+  else
+    list[1] = one_filter(v, name)
+  end
+  return list
+end
+
+-- ---- hooks
+
+local function set_hook(def, k, v)
+  if k == "filter" then
+    if def.hooks.filter ~= nil then return here(('policy "%s" has a filter already; write a list of filters'):format(def.name)) end
+    def.hooks.filter = v
+    def.filters = filters(v, def.name)
+    return
+  end
+  if later[k] then
+    return here(('hook "%s" is not supported by this version (it runs %s and filter)'):format(k, table.concat(M.hooks, ", ")))
+  end
+  if not runs[k] then
+    return here(('unknown hook "%s" in policy "%s"%s'):format(tostring(k), def.name, suggest.hint(k, all_hooks)))
+  end
+  if type(v) ~= "function" then
+    return here(('hook "%s" of policy "%s" must be a function, is %s'):format(k, def.name, schema.show(v)))
+  end
+  if debug.getlocal(v, 1) == "self" then
+    return here(('hook "%s" takes no self: write "function P.%s(...)" with a dot, not a colon'):format(k, k))
+  end
+  if def.hooks[k] then return here(('policy "%s" has two hooks "%s"'):format(def.name, k)) end
+  def.hooks[k] = v
+end
+
+local policy_mt = {
+  __newindex = function(P, k, v)
+    if not host.loading() then complain.blame("a policy cannot be changed while requests are served") end
+    set_hook(M.definitions[P], k, v)
+  end,
+  __index = function(P, k)
+    local def = M.definitions[P]
+    if k == "name" then return def.name end
+    if all_hooks[k] then return def.hooks[k] end
+    complain.blame(('policy "%s" has no "%s"%s'):format(def.name, tostring(k), suggest.hint(k, all_hooks)))
+  end,
+  __metatable = false,
+  __tostring = function(P) return ("<policy %s>"):format(M.definitions[P].name) end,
+  [host.locked] = true,
+}
+
+-- ---- options
+
+local function whole(v) return math.type(v) == "integer" end
+local function is_list(v)
+  if type(v) ~= "table" then return false end
+  for k in pairs(v) do if math.type(k) ~= "integer" then return false end end
+  return true
+end
+
+local types = {
+  string = function(v) return type(v) == "string" and v or nil, "a text" end,
+  integer = function(v) return whole(v) and v or nil, "a whole number" end,
+  number = function(v) return type(v) == "number" and v or nil, "a number" end,
+  boolean = function(v) if type(v) == "boolean" then return v end return nil, "true or false" end,
+  list = function(v) return is_list(v) and v or nil, "a list" end,
+  map = function(v) return type(v) == "table" and v or nil, "a table" end,
+  secret = function(v) return host.is_secret(v) and v or nil, 'a secret: sluice.secret "NAME"' end,
+  ["function"] = function(v) return type(v) == "function" and v or nil, "a function" end,
+  duration = function(v)                                  -- stays as written, since every API takes it so
+    if type(v) ~= "string" and type(v) ~= "number" then return nil, 'a duration such as "800ms"' end
+    local ms, why = host.duration(tostring(v))
+    if not ms then return nil, nil, why end
+    return v
+  end,
+  size = function(v)                                      -- becomes a number of bytes
+    if type(v) ~= "string" and type(v) ~= "number" then return nil, 'a size such as "64kb"' end
+    local bytes, why = host.size(tostring(v))
+    if not bytes then return nil, nil, why end
+    return bytes
+  end,
+}
+
+local option_fields = { type = true, required = true, default = true, one_of = true, min = true, max = true, doc = true }
+
+local function option_schemas(options, name)
+  if options == nil then return {} end
+  if type(options) ~= "table" then here(('options of policy "%s" must be a table'):format(name)); return {} end
+  local out = {}
+  for k, o in pairs(options) do
+    local what = ('option "%s" of policy "%s"'):format(tostring(k), name)
+    if type(o) ~= "table" then
+      here(("%s must be described by a table { type =, default =, doc = }"):format(what))
+    else
+      for field in pairs(o) do
+        if not option_fields[field] then here(('%s: unknown setting "%s"%s'):format(what, tostring(field), suggest.hint(field, option_fields))) end
+      end
+      local kinds, good = type(o.type) == "table" and o.type or { o.type }, true
+      if #kinds == 0 then good = false; here(what .. ": a type is missing") end
+      for _, t in ipairs(kinds) do
+        if not types[t] then good = false; here(('%s: unknown type %s%s'):format(what, schema.show(t), suggest.hint(t, types))) end
+      end
+      if good then out[k] = { kinds = kinds, o = o } end
+    end
+  end
+  return out
+end
+
+-- The checked value of one option, or nil after complaining.
+local function option_value(s, v, at)
+  local wanted, why = {}, nil
+  local got
+  for _, kind in ipairs(s.kinds) do
+    local value, expected, reason = types[kind](v)
+    if value ~= nil then got = value break end
+    wanted[#wanted + 1], why = expected, reason or why
+  end
+  if got == nil then
+    if why then at:complain(why) else at:complain(("must be %s, is %s"):format(table.concat(wanted, " or "), schema.show(v))) end
+    return nil
+  end
+  local o = s.o
+  if o.one_of and type(got) ~= "function" then
+    local known = false
+    for _, x in ipairs(o.one_of) do known = known or x == v end
+    if not known then
+      at:complain(("must be one of %s, is %s%s"):format(suggest.list(o.one_of), schema.show(v), suggest.hint(v, o.one_of)))
+      return nil
+    end
+  end
+  if type(got) == "number" then
+    if o.min and got < o.min then at:complain(("must be at least %s, is %s"):format(o.min, tostring(v))) return nil end
+    if o.max and got > o.max then at:complain(("must be at most %s, is %s"):format(o.max, tostring(v))) return nil end
+  end
+  return got
+end
+
+-- ---- on_error
+
+local FILTER_BIT = 31
+local function on_error_bits(v, complain_text)
+  local bits = 0
+  local function set(hook, mode)
+    if mode ~= "closed" and mode ~= "open" then
+      complain_text(('on_error must be "closed" or "open", is %s'):format(schema.show(mode)))
+    elseif mode == "open" then
+      if hook == "filter" then bits = bits | (1 << FILTER_BIT) end
+      for i, h in ipairs(M.hooks) do if h == hook then bits = bits | (1 << (i - 1)) end end
+    end
+  end
+  if v == nil then return 0 end
+  if type(v) ~= "table" then
+    set("filter", v)
+    if v == "open" then for _, h in ipairs(M.hooks) do set(h, v) end end
+    return bits
+  end
+  for hook, mode in pairs(v) do
+    if not all_hooks[hook] then
+      complain_text(('on_error: unknown hook "%s"%s'):format(tostring(hook), suggest.hint(hook, all_hooks)))
+    else
+      set(hook, mode)
+    end
+  end
+  return bits
+end
+
+local MODES = { enforce = true, off = true }
+local function check_mode(mode, complain_text)
+  if mode == nil or MODES[mode] then return mode end
+  if mode == "monitor" then
+    complain_text('mode "monitor" is not supported by this version: use "enforce" or "off"')
+  else
+    complain_text(('mode must be "enforce" or "off", is %s'):format(schema.show(mode)))
+  end
+end
+
+-- ---- sluice.policy
+
+local policy_fields = { name = true, api = true, doc = true, options = true, on_error = true, mode = true }
+
+local function policy(spec)
+  if type(spec) ~= "table" then complain.blame("sluice.policy takes a table: sluice.policy { name = ... }") end
+  local P, def = {}, { hooks = {}, filters = {} }
+  if type(spec.name) ~= "string" or not spec.name:find("^[%w_%-%.]+$") then
+    here(("sluice.policy: name must be a word, is %s"):format(schema.show(spec.name)))
+    def.name = "?"
+  else
+    def.name = spec.name
+  end
+  if spec.api ~= nil and spec.api ~= 1 then here(('policy "%s": api must be 1, is %s'):format(def.name, schema.show(spec.api))) end
+  if spec.doc ~= nil and type(spec.doc) ~= "string" then here(('policy "%s": doc must be a text'):format(def.name)) end
+  local function note(text) here(('policy "%s": %s'):format(def.name, text)) end
+  def.doc = spec.doc
+  def.options = option_schemas(spec.options, def.name)
+  def.open_hooks = on_error_bits(spec.on_error, note)
+  def.mode = check_mode(spec.mode, note) or "enforce"
+  M.definitions[P] = def
+  local keys = {}
+  for k in pairs(spec) do if not policy_fields[k] then keys[#keys + 1] = k end end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for _, k in ipairs(keys) do
+    if all_hooks[k] then
+      set_hook(def, k, spec[k])
+    else
+      local known = {}
+      for f in pairs(policy_fields) do known[f] = true end
+      for f in pairs(all_hooks) do known[f] = true end
+      here(('sluice.policy has no field "%s"%s'):format(tostring(k), suggest.hint(k, known)))
+    end
+  end
+  return setmetatable(P, policy_mt)
+end
+M.policy = host.seal(policy)
+
+-- ---- a policy on a route
+
+local entry_fields = { name = true, mode = true, on_error = true }
+
+-- v: a policy, the name of a module that returns one, or a table of either with options. nil after complaining, or when it is off.
+function M.instance(v, at, require)
+  local given, P = {}, v
+  if type(v) == "table" and not M.definitions[v] then
+    P = v[1]
+    given = v
+  end
+  if type(P) == "string" then
+    if schema.unset(P) then return nil end
+    local ok, module = host.base.pcall(require, P)
+    if not ok then
+      local text = tostring(module)
+      if text:find("^[^\n:]+:%d+: ") then complain.raw(text) else at:complain(text) end
+      return nil
+    end
+    if type(module) ~= "table" or not M.definitions[module] then
+      return at:complain(('the module "%s" returns no policy: it must end with `return P`'):format(P))
+    end
+    P = module
+  end
+  local def = type(P) == "table" and M.definitions[P]
+  if not def then
+    return at:complain(("must be a policy, the name of a module that returns one, or a table of either with options; is %s"):format(schema.show(P)))
+  end
+  local out = { name = def.name, def = def, open_hooks = def.open_hooks }
+  if given.name ~= nil and (type(given.name) ~= "string" or not given.name:find("^[%w_%-%.]+$")) then
+    at:child("name"):complain(("must be a word, is %s"):format(schema.show(given.name)))
+  elseif given.name then
+    out.name = given.name
+  end
+  local mode = check_mode(given.mode, function(text) at:child("mode"):complain(text) end) or def.mode
+  if given.on_error ~= nil then
+    out.open_hooks = on_error_bits(given.on_error, function(text) at:child("on_error"):complain(text) end)
+  end
+  local values, keys = {}, {}
+  for k in pairs(given) do if k ~= 1 and not entry_fields[k] then keys[#keys + 1] = k end end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for _, k in ipairs(keys) do
+    if not def.options[k] then
+      at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), suggest.hint(k, def.options)))
+    elseif not schema.unset(given[k]) then
+      values[k] = option_value(def.options[k], given[k], at:child(k))
+    end
+  end
+  local optional, names = {}, {}
+  for k in pairs(def.options) do names[#names + 1] = k end
+  table.sort(names)
+  for _, k in ipairs(names) do
+    local s = def.options[k]
+    optional[k] = true
+    if given[k] == nil then
+      if s.o.default ~= nil then
+        values[k] = option_value(s, s.o.default, at)
+      elseif s.o.required then
+        at:complain(('policy "%s" needs the option "%s"%s'):format(def.name, k, s.o.doc and ": " .. s.o.doc or ""))
+      end
+    end
+  end
+  if mode == "off" then return nil end
+  out.options = frozen.freeze(values, ('option in policy "%s":'):format(def.name), optional)
+  return out
+end
+
+return M

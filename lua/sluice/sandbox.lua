@@ -1,0 +1,177 @@
+-- The world of an operator's file: an allow-list of names, its own environment, `require` below its own directory.
+-- This guards against mistakes, not against hostile authors.
+local host = require "sluice.host"
+local frozen = require "sluice.frozen"
+local suggest = require "sluice.suggest"
+local blame = require("sluice.complain").blame
+
+local M = { sources = {} }         -- sources: text of each file by its path, while loading
+
+local FILE_MAX = 4 * 1024 * 1024
+
+local OUT_OF_REACH = "files, processes and code made at run time are out of reach here"
+local gone = {
+  io = OUT_OF_REACH, os = OUT_OF_REACH, package = OUT_OF_REACH, debug = OUT_OF_REACH, load = OUT_OF_REACH,
+  loadfile = OUT_OF_REACH, dofile = OUT_OF_REACH, loadstring = OUT_OF_REACH,
+  collectgarbage = "the gateway collects garbage by itself", warn = "use print",
+  _G = "there are no globals to share; use local names, or ctx.vars", setfenv = "Lua 5.4 has no setfenv", getfenv = "Lua 5.4 has no getfenv",
+  unpack = "Lua 5.4 calls it table.unpack",
+}
+
+local libraries
+do
+  local mathlib = {}
+  for k, v in pairs(math) do mathlib[k] = v end
+  mathlib.randomseed = nil
+  libraries = {
+    math = frozen.library("math", mathlib),
+    table = frozen.library("table", host.table),
+    utf8 = frozen.library("utf8", utf8),
+    coroutine = frozen.library("coroutine", host.coroutine),
+    string = frozen.library("string", host.string, { dump = "there is no string.dump here: code made at run time is out of reach" }),
+  }
+end
+
+local function say(...)
+  local words = table.pack(...)
+  for i = 1, words.n do words[i] = tostring(words[i]) end
+  local info = debug.getinfo(2, "Sl")
+  local place = info and info.currentline > 0 and ("%s:%d: "):format(info.short_src, info.currentline) or ""
+  host.log("info", "script.print", place .. table.concat(words, " ", 1, words.n))
+end
+
+local names = {
+  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget, rawlen = rawlen,
+  select = select, getmetatable = getmetatable, tonumber = tonumber, tostring = tostring, type = type, _VERSION = _VERSION,
+  pcall = host.base.pcall, xpcall = host.base.xpcall, setmetatable = host.base.setmetatable, rawset = host.base.rawset,
+  print = say,
+}
+for name, lib in pairs(libraries) do names[name] = lib end
+
+local env_mt = {
+  __index = function(_, k)
+    if gone[k] then error(('"%s" is not available to scripts: %s'):format(k, gone[k]), 2) end
+    error(('unknown name "%s"%s'):format(tostring(k), suggest.hint(k, names)), 2)
+  end,
+  __newindex = function(_, k)
+    error(('"%s" would become a global, which is not allowed: write "local %s"'):format(tostring(k), tostring(k)), 2)
+  end,
+  __metatable = false,
+  [host.locked] = true,
+}
+
+local function environment()
+  local env = {}
+  for k, v in pairs(names) do env[k] = v end
+  return setmetatable(env, env_mt)
+end
+
+local function compile(text, path)
+  if text:sub(1, 1) == "\27" then return nil, path .. ":1: this is compiled Lua; only text is read" end
+  if text:sub(1, 3) == "\239\187\191" then text = text:sub(4) end          -- a byte order mark
+  if text:sub(1, 2) == "#!" then text = "--" .. text end
+  return load(text, "@" .. path, "t", environment())
+end
+
+local function read(path)
+  local f, why = io.open(path, "rb")
+  if not f then return nil, why end
+  local text, err = f:read(FILE_MAX + 1)
+  f:close()
+  if err then return nil, ("%s: %s"):format(path, err) end
+  text = text or ""
+  if #text > FILE_MAX then return nil, path .. ": a file of more than 4 MiB is not read" end
+  return text
+end
+
+local loaded, root
+
+-- Begins with a new operator's file; what earlier ones required is forgotten.
+function M.begin(file)
+  root = file:match("^(.*)/[^/]*$")
+  loaded = {}
+  M.sources = {}
+end
+
+-- The path of a file that the operator named, relative to the gateway file.
+function M.resolve(path)
+  if path:sub(1, 1) == "/" or not root then return path end
+  return root .. "/" .. path
+end
+
+-- The compiled chunk of the gateway file itself, or nil and a sentence.
+function M.chunk(file)
+  local text, why = read(file)
+  if not text then return nil, why end
+  M.sources[file] = text
+  return compile(text, file)
+end
+
+local PUBLIC = { "^sluice%.dialects%.[%w_]+$", "^sluice%.parts%.[%w_]+$" }
+
+local function find_public(name)
+  for _, p in ipairs(PUBLIC) do
+    if name:find(p) then
+      local text, path = host.module(name)
+      if text then return text, path end
+    end
+  end
+end
+
+local function find_file(name)
+  local rel = name:gsub("%.", "/")
+  local tried = {}
+  for _, pattern in ipairs { "%s.lua", "lua/%s.lua", "policies/%s.lua", "%s/init.lua" } do
+    local path = M.resolve(pattern:format(rel))
+    local text = read(path)
+    if text then return text, path end
+    tried[#tried + 1] = path
+  end
+  return nil, tried
+end
+
+local LOADING = {}
+
+-- The public table `sluice`, put here by sluice.load (it needs this file first).
+M.public = nil
+
+function M.require(name)
+  if type(name) ~= "string" then blame("require takes the name of a module") end
+  if name == "sluice" then return M.public end
+  local module = loaded[name]
+  if module == LOADING then blame(('module "%s" requires itself'):format(name)) end
+  if module ~= nil then return module end
+  if not host.loading() then blame(('require "%s" belongs at the top of a file: nothing is read while requests are served'):format(name)) end
+  if not name:find("^[%w_%-]+%.?[%w_%-%.]*$") or name:find("..", 1, true) or name:find("%.$") then
+    blame(('"%s" is no module name: write words joined by dots, such as "policies.pii"'):format(name))
+  end
+  local text, path
+  if name:find("^sluice%.") then
+    text, path = find_public(name)
+    if not text then blame(('there is no module "%s" in Sluice'):format(name)) end
+  else
+    text, path = find_file(name)
+    if not text then blame(('no module "%s": looked for %s'):format(name, table.concat(path, ", "))) end
+    M.sources[path] = text
+  end
+  local chunk, why = compile(text, path)
+  if not chunk then error(why, 0) end
+  loaded[name] = LOADING
+  module = chunk(name)
+  if module == nil then module = true end
+  loaded[name] = module
+  return module
+end
+
+-- For privileged code that wants a bundled module as scripts would get it.
+function M.public_module(name)
+  local was = host.loading()
+  host.loading(true)
+  local module = M.require(name)
+  host.loading(was)
+  return module
+end
+
+names.require = host.seal(M.require)
+
+return M

@@ -1,0 +1,199 @@
+/* A call on a pooled coroutine. The happy path is call_begin, one lua_resume, call_finish: no table, no thread is made. */
+#include "script/call.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/secret.h"
+#include "script/inside.h"
+
+void call_begin(struct call *c, struct vm *vm, unsigned budget_ms)
+{
+    memset(c, 0, sizeof *c);
+    c->vm = vm;
+    c->budget_ms = budget_ms;
+    c->co = vm_take_coroutine(vm, &c->co_ref);
+}
+
+/* Where an operator's code stood: the innermost Lua function on the stack of `co`, not counting ours. */
+static bool place(lua_State *co, char *out, size_t room, char *function, size_t function_room)
+{
+    lua_Debug ar;
+
+    for (int level = 0; lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "Sln", &ar);
+        if (ar.currentline <= 0 || strncmp(ar.short_src, "lua/", 4) == 0)
+            continue;
+        snprintf(out, room, "%s:%d", ar.short_src, ar.currentline);
+        snprintf(function, function_room, "%s", ar.name ? ar.name : "");
+        return true;
+    }
+    return false;
+}
+
+static bool has_place(const char *message)
+{
+    const char *colon = strchr(message, ':');
+
+    return colon && colon > message && colon[1] >= '0' && colon[1] <= '9';
+}
+
+/* The sentence about an error value that lies on top of `co`; its stack still stands. Allocates nothing in Lua. */
+static char *explain(struct call *c, lua_State *co)
+{
+    char where[160] = "", function[80] = "";
+    const char *said = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
+    bool placed = place(co, where, sizeof where, function, sizeof function);
+    struct buf text = BUF_EMPTY;
+
+    (void)c;
+    if (said && has_place(said)) {
+        buf_puts(&text, said);
+        if (placed && strncmp(said, where, strlen(where)) != 0 && strncmp(said, "lua/", 4) == 0)
+            buf_printf(&text, " (called from %s)", where);
+    } else {
+        if (placed)
+            buf_printf(&text, "%s: ", where);
+        if (said)
+            buf_puts(&text, said);
+        else
+            buf_printf(&text, "an error that is no text was raised: a %s", lua_typename(co, lua_type(co, -1)));
+    }
+    if (placed && function[0])
+        buf_printf(&text, " (in %s)", function);
+    secret_scrub(&text);
+    buf_cstr(&text);
+    return text.data;
+}
+
+static char *explain_kill(struct call *c)
+{
+    const char *at = c->vm->killed_at;
+    const char *sep = at[0] ? ": " : "";
+
+    if (c->failure == CALL_MEMORY)
+        return mem_format("%s%sthis call needed more memory than a call may have", at, sep);
+    return mem_format("%s%sthis call used up its %u ms of processor time", at, sep, c->budget_ms);
+}
+
+static bool is_verdict(struct vm *vm, lua_State *co)
+{
+    bool same;
+
+    if (lua_type(co, -1) != LUA_TTABLE || !lua_getmetatable(co, -1))   /* error mt */
+        return false;
+    lua_rawgeti(co, LUA_REGISTRYINDEX, vm->ref_verdict_mt);            /* error mt verdict_mt */
+    same = lua_rawequal(co, -1, -2);
+    lua_pop(co, 2);                                                    /* error */
+    return same;
+}
+
+/* The failed coroutine is unwound here, still inside the call, since to-be-closed variables are scripts too. A killed one is not: its
+ * hooks may be off for good, so that a loop in a __close would never end; it is dropped whole instead. */
+static enum call_state failed(struct call *c, int status)
+{
+    struct vm *vm = c->vm;
+    lua_State *L = vm->L;
+    bool verdict = status == LUA_ERRRUN && is_verdict(vm, c->co);
+
+    if (!verdict) {
+        c->failure = CALL_RAISED;
+        c->message = explain(c, c->co);
+    }
+    lua_xmove(c->co, L, 1);                            /* main: error */
+    lua_resetthread(c->co);
+    lua_settop(c->co, 0);
+    lua_xmove(L, c->co, 1);                            /* main: */
+    c->n_results = 1;
+    return verdict ? CALL_RETURNED : CALL_FAILED;
+}
+
+static enum call_state killed(struct call *c)
+{
+    c->failure = c->vm->killed == KILL_MEMORY ? CALL_MEMORY : CALL_TIMEOUT;
+    free(c->message);
+    c->message = explain_kill(c);
+    c->n_results = 0;
+    luaL_unref(c->vm->L, LUA_REGISTRYINDEX, c->co_ref);
+    c->co = NULL;
+    return CALL_FAILED;
+}
+
+static enum call_state go(struct call *c, int nargs)
+{
+    struct vm *vm = c->vm;
+    enum call_state state = CALL_RETURNED;
+    int status, n = 0;
+
+    if (!c->co) {
+        vm->killed = KILL_MEMORY;
+        vm->killed_at[0] = '\0';
+        c->failure = CALL_MEMORY;
+        c->message = explain_kill(c);
+        return CALL_FAILED;
+    }
+    c->wait = WAIT_NOTHING;
+    vm->may_output = c->may_output;
+    vm->no_wait = c->no_wait != NULL;
+    vm->no_wait_why = c->no_wait;
+    vm_enter(vm, c->co, c->budget_ms);
+    status = lua_resume(c->co, NULL, nargs, &n);
+    c->n_results = n;
+    if (status == LUA_ERRMEM)
+        vm->killed = KILL_MEMORY;
+    if (status == LUA_YIELD && vm->killed == KILL_NOT) {
+        c->wait = vm->wait;
+        c->wait_ms = vm->wait_ms;
+        state = CALL_WAITS;
+    } else if (status != LUA_OK && vm->killed == KILL_NOT) {
+        state = failed(c, status);
+    }
+    vm_leave(vm);
+    return vm->killed != KILL_NOT ? killed(c) : state;
+}
+
+enum call_state call_run(struct call *c, int nargs)
+{
+    return go(c, nargs);
+}
+
+enum call_state call_resume(struct call *c, int nvalues)
+{
+    for (int i = 0; i < c->n_results; i++)             /* what the wait left there, such as out:text's string */
+        lua_remove(c->co, -(nvalues + 1));
+    return go(c, nvalues);
+}
+
+void call_finish(struct call *c)
+{
+    if (!c->vm)
+        return;
+    if (c->co)
+        vm_give_coroutine(c->vm, c->co, c->co_ref, true);
+    free(c->message);
+    memset(c, 0, sizeof *c);
+}
+
+void call_cancel(struct call *c)
+{
+    struct vm *vm = c->vm;
+
+    if (!vm)
+        return;
+    if (c->co && lua_status(c->co) == LUA_YIELD) {
+        vm->no_wait = 1;
+        vm->no_wait_why = "this call is being cancelled";
+        vm_enter(vm, c->co, c->budget_ms ? c->budget_ms : 100);
+        lua_resetthread(c->co);
+        vm_leave(vm);
+        if (vm->killed != KILL_NOT) {
+            luaL_unref(vm->L, LUA_REGISTRYINDEX, c->co_ref);
+            c->co = NULL;
+        }
+    }
+    call_finish(c);
+}

@@ -1,0 +1,513 @@
+/* The calls of an exchange's hooks, filters and answers. Each is a C function run on a pooled coroutine: it pushes the hook and its arguments
+ * and calls it, so that whatever raises in between (memory above all) ends this call and nothing else.
+ */
+#include "script/exchange.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/exchange_inside.h"
+#include "wire/json.h"
+#include "wire/utf8.h"
+
+/* ---- ways into Lua */
+
+int exchange_results(lua_State *L, int status, lua_KContext below)
+{
+    (void)status;
+    return lua_gettop(L) - (int)below;
+}
+
+void exchange_push(lua_State *L, const struct exchange *x)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, x->ref);         /* x */
+}
+
+void exchange_push_function(lua_State *L, const char *name)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_exchange);
+    lua_getfield(L, -1, name);                         /* module f */
+    lua_remove(L, -2);                                 /* f */
+}
+
+void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy)
+{
+    exchange_push(L, x);                               /* x */
+    if (lua_rawgeti(L, -1, X_CTX + policy) == LUA_TTABLE) {   /* x ctx */
+        lua_remove(L, -2);                             /* ctx */
+        return;
+    }
+    lua_pop(L, 1);                                     /* x */
+    lua_createtable(L, 2, 0);                          /* x ctx */
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, 1);
+    lua_pushinteger(L, policy);
+    lua_rawseti(L, -2, 2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_ctx_mt);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, X_CTX + policy);                /* x ctx */
+    lua_remove(L, -2);                                 /* ctx */
+}
+
+static enum call_state start(struct exchange *x, struct call *c, lua_CFunction entry, void *job)
+{
+    (void)x;
+    if (c->co) {
+        lua_pushcfunction(c->co, entry);
+        lua_pushlightuserdata(c->co, job);             /* entry job */
+    }
+    return call_run(c, 1);
+}
+
+enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction entry, void *job, unsigned budget_ms, const char *no_wait)
+{
+    enum call_state state;
+
+    call_begin(c, x->gateway->vm, budget_ms);
+    c->no_wait = no_wait ? no_wait : "this is no hook";
+    state = start(x, c, entry, job);
+    assert(state != CALL_WAITS);
+    return state;
+}
+
+/* ---- close */
+
+static int close_entry(lua_State *L)                   /* (exchange) */
+{
+    struct exchange *x = lua_touserdata(L, 1);
+
+    exchange_push(L, x);                               /* p x */
+    for (size_t p = 0; p < x->route->n_policies; p++) {
+        if (lua_rawgeti(L, 2, X_CTX + (lua_Integer)p) == LUA_TTABLE) {   /* p x ctx */
+            lua_pushnil(L);
+            while (lua_next(L, 3)) {                   /* p x ctx key value */
+                lua_pop(L, 1);
+                lua_pushvalue(L, -1);
+                lua_pushnil(L);
+                lua_rawset(L, 3);                      /* p x ctx key */
+            }
+            lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_over_mt);
+            lua_setmetatable(L, 3);
+        }
+        lua_settop(L, 2);                              /* p x */
+    }
+    return 0;
+}
+
+void exchange_close(struct exchange *x)
+{
+    lua_State *L = x->gateway->vm->L;
+
+    if (x->ref == LUA_NOREF)
+        return;
+    lua_pushcfunction(L, close_entry);
+    lua_pushlightuserdata(L, x);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK)               /* error */
+        lua_pop(L, 1);                                 /* */
+    luaL_unref(L, LUA_REGISTRYINDEX, x->ref);
+    x->ref = LUA_NOREF;
+}
+
+/* ---- hooks */
+
+struct hook_job { struct exchange *x; enum hook hook; const struct hook_entry *entry; };
+
+static int hook_entry(lua_State *L)                    /* (job) */
+{
+    struct hook_job *job = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->entry->fn_ref);
+    exchange_push(L, job->x);
+    lua_rawgeti(L, 2, job->hook == HOOK_LOG ? X_SUMMARY : X_REQ);
+    lua_remove(L, 2);                                  /* f req */
+    exchange_push_ctx(L, job->x, job->entry->policy);  /* f req ctx */
+    lua_callk(L, 2, LUA_MULTRET, 0, exchange_results);
+    return lua_gettop(L);
+}
+
+enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, size_t i)
+{
+    struct hook_job job = { x, h, &x->route->hooks[h][i] };
+
+    assert(h != HOOK_ERROR && i < x->route->n_hooks[h]);
+    call_begin(c, x->gateway->vm, HOOK_MS);
+    return start(x, c, hook_entry, &job);
+}
+
+static const unsigned hook_may[HOOK_COUNT] = {
+    [HOOK_ACCEPT] = MAY_REJECT | MAY_REPLY, [HOOK_VALIDATE] = MAY_REJECT | MAY_REPLY, [HOOK_ROUTE] = MAY_REJECT | MAY_REPLY | MAY_ROUTE,
+    [HOOK_PROMPT] = MAY_REJECT | MAY_REPLY,
+};
+
+void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret)
+{
+    const struct hook_entry *entry = &x->route->hooks[h][i];
+    struct sayer who = { x->route->policies[entry->policy].name, hook_names[h], entry->fn_ref, hook_may[h] };
+    int first = lua_gettop(c->co) - c->n_results + 1;
+
+    memset(ret, 0, sizeof *ret);
+    if (c->n_results == 0 || lua_isnil(c->co, first))
+        return;
+    verdict_read(x, c, first, &who, ret, NULL);
+}
+
+/* ---- filters */
+
+struct filter_job { struct exchange *x; const struct filter *filter; const char *text; size_t len; int part; };
+
+static int filter_entry(lua_State *L)                  /* (job) */
+{
+    struct filter_job *job = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->filter->fn_ref);
+    lua_pushlstring(L, job->text ? job->text : "", job->len);
+    exchange_push_ctx(L, job->x, job->filter->policy);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_parts[job->part]);   /* f text ctx part */
+    lua_callk(L, 3, LUA_MULTRET, 0, exchange_results);
+    return lua_gettop(L);
+}
+
+enum call_state exchange_filter(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, enum channel channel, bool last)
+{
+    struct filter_job job = { x, &x->route->filters[i], text, len, (int)channel * 2 + last };
+
+    call_begin(c, x->gateway->vm, FILTER_MS);
+    return start(x, c, filter_entry, &job);
+}
+
+struct glue_job { const char *a, *b; size_t a_len, b_len, move; };
+
+static int glue_entry(lua_State *L)                    /* (job) -> the end of a, and b */
+{
+    struct glue_job *job = lua_touserdata(L, 1);
+
+    lua_pushlstring(L, job->a + job->a_len - job->move, job->move);
+    lua_pushlstring(L, job->b, job->b_len);
+    lua_concat(L, 2);
+    return 1;
+}
+
+/* A filter that cuts by bytes may cut inside a character: then its first bytes are held too. False: the texts are no UTF-8 however one cuts. */
+static bool mend_cut(struct call *c, struct filter_result *r)
+{
+    struct glue_job job = { r->released, r->held, r->released_len, r->held_len, 0 };
+    uint32_t cp;
+
+    if (utf8_valid(r->released, r->released_len) && utf8_valid(r->held, r->held_len))
+        return true;
+    for (size_t k = 1; k <= 3 && k <= r->released_len; k++) {
+        const char *from = r->released + r->released_len - k;
+
+        if (((unsigned char)*from & 0xC0) == 0x80)
+            continue;                                  /* within a character: its beginning is further left */
+        if (utf8_next(from, r->released + r->released_len, &cp) == 0)
+            job.move = k;
+        break;
+    }
+    if (job.move == 0 || !lua_checkstack(c->co, 6))
+        return false;
+    lua_pushcfunction(c->co, glue_entry);
+    lua_pushlightuserdata(c->co, &job);
+    if (lua_pcall(c->co, 1, 1, 0) != LUA_OK) {         /* error */
+        lua_pop(c->co, 1);
+        return false;
+    }
+    r->released_len -= job.move;
+    r->held = lua_tolstring(c->co, -1, &r->held_len);  /* held: stays there until call_finish */
+    return utf8_valid(r->released, r->released_len) && utf8_valid(r->held, r->held_len);
+}
+
+void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, struct filter_result *ret)
+{
+    const struct filter *f = &x->route->filters[i];
+    struct sayer who = { x->route->policies[f->policy].name, "filter", f->fn_ref, MAY_REJECT | MAY_STOP | MAY_DROP };
+    lua_State *co = c->co;
+    int first = lua_gettop(co) - c->n_results + 1;
+    int type = c->n_results > 0 ? lua_type(co, first) : LUA_TNIL;
+    bool has_held = c->n_results > 1 && !lua_isnil(co, first + 1);
+    bool dropped = false;
+
+    memset(ret, 0, sizeof *ret);
+    ret->kind = FILTER_PASS;
+    ret->released = ret->held = "";
+    if (type == LUA_TNIL && !has_held)
+        return;
+    if (type != LUA_TNIL && type != LUA_TSTRING) {
+        ret->kind = FILTER_VERDICT;
+        verdict_read(x, c, first, &who, &ret->verdict, &dropped);
+        if (dropped)
+            ret->kind = FILTER_TEXT;
+        return;
+    }
+    if (has_held && lua_type(co, first + 1) != LUA_TSTRING) {
+        ret->kind = FILTER_VERDICT;
+        verdict_wrong(x, &who, &ret->verdict, "returned a %s as the text to hold", luaL_typename(co, first + 1));
+        return;
+    }
+    ret->kind = FILTER_TEXT;
+    if (has_held)
+        ret->held = lua_tolstring(co, first + 1, &ret->held_len);
+    if (type == LUA_TSTRING) {
+        ret->released = lua_tolstring(co, first, &ret->released_len);
+    } else {
+        if (ret->held_len > len || (ret->held_len > 0 && memcmp(text + len - ret->held_len, ret->held, ret->held_len) != 0)) {
+            ret->kind = FILTER_VERDICT;
+            verdict_wrong(x, &who, &ret->verdict, "returned nil and a text to hold that is no ending of the text it got");
+            return;
+        }
+        ret->released = text;
+        ret->released_len = len - ret->held_len;
+    }
+    if (ret->held_len == 0 && ret->released_len == len && (len == 0 || memcmp(ret->released, text, len) == 0)) {
+        ret->kind = FILTER_PASS;
+        return;
+    }
+    if (!mend_cut(c, ret)) {
+        ret->kind = FILTER_VERDICT;
+        verdict_wrong(x, &who, &ret->verdict, "returned a text that is no valid UTF-8");
+    }
+}
+
+/* ---- Lua models */
+
+struct answer_job { struct exchange *x; const struct model *model; };
+
+static int answer_entry(lua_State *L)                  /* (job) */
+{
+    struct answer_job *job = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->answer_ref);
+    exchange_push(L, job->x);
+    lua_rawgeti(L, 2, X_REQ);
+    lua_remove(L, 2);                                  /* f req */
+    exchange_push_function(L, "out");                  /* f req out */
+    lua_callk(L, 2, 0, 0, exchange_results);
+    return 0;
+}
+
+enum call_state exchange_answer(struct exchange *x, struct call *c, const struct model *m)
+{
+    struct answer_job job = { x, m };
+
+    call_begin(c, x->gateway->vm, HOOK_MS);
+    c->may_output = true;
+    return start(x, c, answer_entry, &job);
+}
+
+const char *exchange_output(struct call *c, size_t *len)
+{
+    assert(c->wait == WAIT_OUTPUT);
+    return lua_tolstring(c->co, -1, len);
+}
+
+/* ---- errors */
+
+struct error_job { struct exchange *x; struct failure *f; const struct hook_entry *entry; struct buf *out; };
+
+static void push_text(lua_State *L, const char *s)
+{
+    if (s)
+        lua_pushstring(L, s);
+    else
+        lua_pushnil(L);
+}
+
+static void push_failure(lua_State *L, const struct failure *f)   /* pushes the ten fields that exchange.lua's err_of takes */
+{
+    lua_pushinteger(L, f->status);
+    push_text(L, f->code ? f->code : "internal_error");
+    push_text(L, f->message ? f->message : "something went wrong");
+    push_text(L, f->kind ? f->kind : "gateway");
+    lua_pushboolean(L, f->headers_sent);
+    push_text(L, f->type);
+    push_text(L, f->policy);
+    push_text(L, f->hook);
+    if (f->retry_after >= 0)
+        lua_pushinteger(L, f->retry_after);
+    else
+        lua_pushnil(L);
+    if (f->upstream_status)
+        lua_pushinteger(L, f->upstream_status);
+    else
+        lua_pushnil(L);
+}
+
+static void take_text(lua_State *L, int idx, char **to)
+{
+    if (lua_type(L, idx) == LUA_TSTRING) {
+        free(*to);
+        *to = mem_string(lua_tostring(L, idx));
+    }
+}
+
+static int error_entry(lua_State *L)                   /* (job) */
+{
+    struct error_job *job = lua_touserdata(L, 1);
+    struct failure *f = job->f;
+
+    exchange_push_function(L, "error_hook");
+    exchange_push(L, job->x);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->entry->fn_ref);
+    exchange_push_ctx(L, job->x, job->entry->policy);
+    push_failure(L, f);
+    lua_call(L, 13, 5);                                /* job status code message type retry_after */
+    if (lua_isinteger(L, 2))
+        f->status = (int)lua_tointeger(L, 2);
+    take_text(L, 3, &f->code);
+    take_text(L, 4, &f->message);
+    take_text(L, 5, &f->type);
+    if (lua_isinteger(L, 6))
+        f->retry_after = lua_tointeger(L, 6);
+    return 0;
+}
+
+void exchange_shape_error(struct exchange *x, struct failure *f)
+{
+    if (x->ref == LUA_NOREF)
+        return;
+    for (size_t i = 0; i < x->route->n_hooks[HOOK_ERROR]; i++) {
+        const struct hook_entry *entry = &x->route->hooks[HOOK_ERROR][i];
+        struct error_job job = { x, f, entry, NULL };
+        struct call c;
+
+        if (exchange_run(x, &c, error_entry, &job, HOOK_MS, "the hook error may not wait") == CALL_FAILED || c.n_results > 0)
+            log_say(LOG_ERROR, "policy.error", "hook \"error\" of policy \"%s\": %s", x->route->policies[entry->policy].name,
+                    c.message ? c.message : "raised a verdict, which it may not");
+        call_finish(&c);
+    }
+}
+
+static int body_entry(lua_State *L)                    /* (job) */
+{
+    struct error_job *job = lua_touserdata(L, 1);
+    const char *s;
+    size_t len;
+
+    exchange_push_function(L, "error_body");
+    exchange_push(L, job->x);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->route->front->error_ref);
+    push_failure(L, job->f);
+    lua_call(L, 12, 1);                                /* job json */
+    s = lua_tolstring(L, -1, &len);
+    buf_append(job->out, s, len);
+    return 0;
+}
+
+void exchange_error_body(struct exchange *x, const struct failure *f, struct buf *out)
+{
+    struct failure copy = *f;                          /* only read */
+    struct error_job job = { x, &copy, NULL, out };
+    const char *message = f->message ? f->message : "something went wrong";
+    struct call c;
+    bool good = false;
+
+    if (x->ref != LUA_NOREF && x->route->front) {
+        good = exchange_run(x, &c, body_entry, &job, HOOK_MS, "a front may not wait") == CALL_RETURNED && c.n_results == 0;
+        if (!good)
+            log_say(LOG_ERROR, "front.failed", "%s", c.message ? c.message : "the front's error raised a verdict");
+        call_finish(&c);
+    }
+    if (good)
+        return;
+    buf_puts(out, "{\"error\":");
+    json_put_string(out, message, strlen(message));
+    buf_puts(out, ",\"code\":");
+    json_put_string(out, f->code ? f->code : "internal_error", strlen(f->code ? f->code : "internal_error"));
+    buf_putc(out, '}');
+}
+
+/* ---- what policies left for C to read: lists of name, value, name, value of strings, so nothing here can raise */
+
+static size_t pairs_of(struct exchange *x, int slot, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    lua_State *L = x->gateway->vm->L;
+    size_t n = 0;
+
+    if (x->ref == LUA_NOREF)
+        return 0;
+    exchange_push(L, x);                               /* x */
+    if (lua_rawgeti(L, -1, slot) == LUA_TTABLE) {      /* x list */
+        n = lua_rawlen(L, -1) / 2;
+        for (size_t i = 0; i < n; i++) {
+            lua_rawgeti(L, -1, (lua_Integer)i * 2 + 1);
+            lua_rawgeti(L, -2, (lua_Integer)i * 2 + 2);   /* x list name value */
+            fn(arg, lua_tostring(L, -2), lua_tostring(L, -1));
+            lua_pop(L, 2);                             /* x list */
+        }
+    }
+    lua_pop(L, 2);                                     /* */
+    return n;
+}
+
+struct header_list { struct header *h; size_t n, max; };
+
+static void add_header(void *arg, const char *name, const char *value)
+{
+    struct header_list *list = arg;
+
+    if (list->n < list->max)
+        list->h[list->n++] = (struct header){ name, value };
+}
+
+size_t exchange_headers(struct exchange *x, struct header *ret, size_t max)
+{
+    struct header_list list = { ret, 0, max };
+
+    pairs_of(x, X_HEADERS, add_header, &list);
+    return list.n;
+}
+
+void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    pairs_of(x, X_TAGS, fn, arg);
+}
+
+struct summary_job { struct exchange *x; const struct summary *s; };
+
+static void push_count(lua_State *L, int64_t n)
+{
+    if (n >= 0)
+        lua_pushinteger(L, n);
+    else
+        lua_pushnil(L);
+}
+
+static int summary_entry(lua_State *L)                 /* (job) */
+{
+    struct summary_job *job = lua_touserdata(L, 1);
+    const struct summary *s = job->s;
+
+    exchange_push_function(L, "summary");
+    exchange_push(L, job->x);
+    lua_pushstring(L, s->finish);
+    lua_pushinteger(L, s->status);
+    lua_pushinteger(L, (lua_Integer)s->tokens);
+    lua_pushinteger(L, (lua_Integer)s->bytes);
+    push_count(L, s->first_token_ms);
+    push_count(L, s->total_ms);
+    push_count(L, s->held_ms);
+    push_count(L, s->usage_in);
+    push_count(L, s->usage_out);
+    lua_call(L, 10, 0);
+    return 0;
+}
+
+void exchange_summary(struct exchange *x, const struct summary *s)
+{
+    struct summary_job job = { x, s };
+    struct call c;
+
+    if (x->ref == LUA_NOREF)
+        return;
+    if (exchange_run(x, &c, summary_entry, &job, HOOK_MS, NULL) == CALL_FAILED)
+        log_say(LOG_ERROR, "lua.failed", "%s", c.message);
+    call_finish(&c);
+}

@@ -1,0 +1,35 @@
+/* What exchange.c, request.c and verdict.c share: the record of an exchange in Lua and the ways into it. */
+#ifndef SLUICE_SCRIPT_EXCHANGE_INSIDE_H
+#define SLUICE_SCRIPT_EXCHANGE_INSIDE_H
+
+#include "script/exchange.h"
+#include "script/inside.h"
+
+#define HOOK_MS 100                                    /* CPU time of a hook, of a front's or dialect's function */
+#define FILTER_MS 20
+
+/* Slots of the record; lua/sluice/exchange.lua names the same. */
+enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY, X_CTX };
+
+/* Runs entry(job) on a coroutine of its own, to its end: it may not wait. The call stays open. */
+enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction entry, void *job, unsigned budget_ms, const char *no_wait);
+
+/* Within an entry: each pushes one value. */
+void exchange_push(lua_State *L, const struct exchange *x);                        /* the record */
+void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
+void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
+int exchange_results(lua_State *L, int status, lua_KContext below);                /* a continuation: all above `below` are the results */
+
+/* verdict.c: reads the verdict at stack index idx of the open call (which has returned) as one that the hook may give. */
+enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16 };
+struct sayer {                                         /* who said it */
+    const char *policy, *hook;                         /* constants of the gateway; NULL: a front */
+    int fn_ref;
+    unsigned may;
+};
+bool verdict_is(struct vm *vm, lua_State *L, int idx);
+/* PASS also for sluice.drop where it is allowed: then *dropped. */
+void verdict_read(struct exchange *x, struct call *c, int idx, const struct sayer *who, struct verdict *ret, bool *dropped);
+void verdict_wrong(struct exchange *x, const struct sayer *who, struct verdict *ret, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+#endif

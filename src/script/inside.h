@@ -1,0 +1,106 @@
+/* What the files of this floor know about a VM; nobody above includes it. */
+#ifndef SLUICE_SCRIPT_INSIDE_H
+#define SLUICE_SCRIPT_INSIDE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "script/call.h"
+#include "script/vm.h"
+
+#define POOL_SIZE 64                                   /* idle coroutines that are kept */
+#define GROWN (64 * 1024)                              /* a coroutine whose call moved a block of more bytes than this is not kept */
+#define TEXT_MAX ((size_t)16 << 20)                    /* longest string that rep, format and concat make */
+
+enum kill { KILL_NOT, KILL_CPU, KILL_MEMORY };
+
+/* Keys in the registry; their addresses are the keys. */
+extern const char KEY_LOCKED;                          /* in a metatable: the table behind it is ours and read-only (rawset refuses); its value may be the real table */
+
+struct vm {
+    lua_State *L;
+    size_t used, cap;                                  /* bytes */
+    uint64_t allocated;                                /* bytes ever asked for */
+    uint64_t churn_limit;                              /* `allocated` may not pass this during the current call */
+    size_t churn_cap;
+    bool grew;                                         /* a block passed GROWN since the call began */
+    struct metrics *metrics;
+    char *lua_dir;
+    uint64_t now_ms;
+    int64_t unix_ms;
+
+    struct { lua_State *co; int ref; } pool[POOL_SIZE];
+    int n_pool;
+
+    /* The call that runs now. `running` is the innermost lua_State: every switch of states publishes itself here. */
+    struct lua_State *_Atomic running;
+    volatile sig_atomic_t killed;                      /* enum kill, sticky until the call is left */
+    char killed_at[256];                               /* file:line where the kill struck, "" before */
+    int no_wait;                                       /* > 0: this call may not wait ... */
+    const char *no_wait_why;                           /* ... because (constant; NULL: because of a C function in between) */
+    bool may_output;                                   /* out:text may be used */
+    enum call_wait wait;                               /* set by who yields to C */
+    uint64_t wait_ms;
+    bool loading;                                      /* the gateway file is being read: env, secret, require may be used */
+
+    /* Between this thread and the watchdog. */
+    _Atomic uint64_t seq;                              /* odd: a call runs */
+    _Atomic uint64_t kill_seq;                         /* the seq that the watchdog wants ended */
+    _Atomic unsigned budget_ms;                        /* of the running call; 0: none */
+    _Atomic unsigned long thread;                      /* pthread_t that runs the call */
+    _Atomic int clock;                                 /* its CPU clock */
+
+    struct buf scratch, scratch2;                      /* for text on its way into Lua: owned here, since pushing may raise */
+
+    struct list link;                                  /* in the watchdog's list; the rest belongs to the watchdog */
+    uint64_t seen_seq;
+    int64_t seen_cpu_ns;
+
+    /* Garbage collection. */
+    bool collecting;                                   /* within a cycle */
+    size_t collect_at;                                 /* bytes in use that start the next cycle */
+    uint64_t collected_until;                          /* `allocated` at the last step */
+
+    /* References into the registry; LUA_NOREF until made. */
+    int ref_verdict_mt, ref_array_mt, ref_require;
+    int ref_exchange;                                  /* the module sluice.exchange */
+    int ref_parts[2 * 8];                              /* the frozen `part` tables by channel and last */
+    int ref_head_mt, ref_req_mt, ref_ctx_mt, ref_over_mt;
+};
+
+/* watchdog.c */
+void watchdog_add(struct vm *vm);
+void watchdog_remove(struct vm *vm);
+void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms);
+void vm_leave(struct vm *vm);                          /* the hook is taken off; vm->killed stays to be read until the next enter */
+
+/* Ends the running call: raises an error that our pcall does not catch. */
+int vm_raise_killed(lua_State *L);
+/* After a protected call inside Lua: raises again what may not be caught (the kill, memory). */
+void vm_not_caught(lua_State *L, int status);
+
+lua_State *vm_take_coroutine(struct vm *vm, int *ref); /* NULL: out of memory */
+void vm_give_coroutine(struct vm *vm, lua_State *co, int ref, bool clean);
+
+/* A base coroutine (one that C resumes) has bit 0 set in its extra space, so that scripts cannot resume or close it. */
+bool vm_is_base(lua_State *co);
+
+/* sandbox.c, strings.c, tables.c, host.c, value.c: each pushes one table of functions for lua/sluice/sandbox.lua and init.lua. */
+int sandbox_open_base(lua_State *L);
+int sandbox_open_coroutine(lua_State *L);
+int strings_open(lua_State *L);
+int tables_open(lua_State *L);
+int host_open(lua_State *L);
+
+/* vm.c: pushes the privileged module (require). */
+void vm_push_module(lua_State *L, const char *name);
+/* The text of a bundled module (or of the file that overrides it). NULL: none. `*owned` is to be freed. */
+const char *vm_module_text(struct vm *vm, const char *name, size_t *len, char path[256], char **owned);
+
+#endif

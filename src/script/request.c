@@ -1,0 +1,283 @@
+/* Requests: the client's on its way into Lua, the upstream's on its way out. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/exchange_inside.h"
+#include "script/secret_value.h"
+#include "wire/percent.h"
+
+/* ---- in */
+
+struct open_job { struct exchange *x; const struct exchange_facts *facts; };
+
+static void set_string(lua_State *L, const char *name, const char *value)   /* t -> t */
+{
+    lua_pushstring(L, value ? value : "");
+    lua_setfield(L, -2, name);
+}
+
+/* Names in lower case; what comes twice is joined as RFC 9110 section 5.3 says. */
+static void push_headers(lua_State *L, const struct http_request *r)
+{
+    struct buf *name = &vm_of(L)->scratch;
+
+    lua_createtable(L, 0, (int)r->n_headers);          /* headers */
+    for (size_t i = 0; i < r->n_headers; i++) {
+        name->len = 0;
+        for (const char *s = r->headers[i].name; *s; s++)
+            buf_putc(name, (char)tolower((unsigned char)*s));
+        lua_pushlstring(L, name->data ? name->data : "", name->len);   /* headers name */
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING) {        /* headers name before */
+            lua_pushstring(L, strcmp(lua_tostring(L, -2), "cookie") == 0 ? "; " : ", ");
+            lua_pushstring(L, r->headers[i].value);
+            lua_concat(L, 3);                          /* headers name value */
+        } else {
+            lua_pop(L, 1);
+            lua_pushstring(L, r->headers[i].value);    /* headers name value */
+        }
+        lua_rawset(L, -3);                             /* headers */
+    }
+}
+
+/* The first value of a name counts. False: bad encoding, and the table holds what came before. */
+static bool push_query(lua_State *L, const char *query)
+{
+    struct vm *vm = vm_of(L);
+    const char *cursor = query;
+    int got = 0;
+
+    lua_newtable(L);                                   /* query */
+    while (*cursor && (got = query_next(&cursor, &vm->scratch, &vm->scratch2)) == 1) {
+        lua_pushlstring(L, vm->scratch.data ? vm->scratch.data : "", vm->scratch.len);   /* query name */
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) != LUA_TNIL) {           /* query name before */
+            lua_pop(L, 2);
+            continue;
+        }
+        lua_pop(L, 1);
+        lua_pushlstring(L, vm->scratch2.data ? vm->scratch2.data : "", vm->scratch2.len);
+        lua_rawset(L, -3);                             /* query */
+    }
+    if (vm->scratch2.cap > GROWN)
+        buf_free(&vm->scratch2);
+    return got >= 0;
+}
+
+static int open_entry(lua_State *L)                    /* (job) */
+{
+    struct open_job *job = lua_touserdata(L, 1);
+    const struct exchange_facts *facts = job->facts;
+    const struct http_request *r = facts->request;
+    const struct route *route = job->x->route;
+    struct vm *vm = vm_of(L);
+
+    lua_createtable(L, X_CTX - 1 + (int)route->n_policies, 0);   /* job x */
+    lua_createtable(L, 0, 8);                          /* job x req */
+    set_string(L, "method", r->method);
+    set_string(L, "path", r->path);
+    set_string(L, "ip", facts->ip);
+    set_string(L, "dialect", route->front ? route->front->name : "");
+    push_headers(L, r);
+    lua_setfield(L, -2, "headers");
+    if (!push_query(L, r->query ? r->query : "")) {    /* job x req query */
+        lua_pushboolean(L, 1);
+        lua_rawseti(L, 2, X_BAD_QUERY);
+    }
+    lua_setfield(L, -2, "query");                      /* job x req */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm->ref_head_mt);
+    lua_setmetatable(L, -2);
+    lua_rawseti(L, 2, X_REQ);                          /* job x */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, route->table_ref);
+    lua_rawseti(L, 2, X_ROUTE);
+    lua_pushstring(L, facts->id);
+    lua_rawseti(L, 2, X_ID);
+    if (route->target) {
+        lua_pushstring(L, route->target->name);
+        lua_rawseti(L, 2, X_TARGET);
+    }
+    lua_pushinteger(L, (lua_Integer)vm->now_ms);
+    lua_rawseti(L, 2, X_OPENED);
+    job->x->ref = luaL_ref(L, LUA_REGISTRYINDEX);      /* job */
+    return 0;
+}
+
+int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts)
+{
+    struct open_job job = { x, facts };
+    struct call c;
+    enum call_state state;
+
+    *x = (struct exchange){ g, r, LUA_NOREF };
+    state = exchange_run(x, &c, open_entry, &job, HOOK_MS, NULL);
+    call_finish(&c);
+    return state == CALL_RETURNED ? 0 : -1;
+}
+
+struct read_job { struct exchange *x; const char *body; size_t len; bool bad_query; };
+
+static int read_entry(lua_State *L)                    /* (job) -> verdict? */
+{
+    struct read_job *job = lua_touserdata(L, 1);
+    const struct front *front = job->x->route->front;
+
+    exchange_push(L, job->x);                          /* job x */
+    lua_rawgeti(L, 2, X_BAD_QUERY);
+    job->bad_query = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (job->bad_query)
+        return 0;
+    lua_rawgeti(L, 2, X_REQ);                          /* job x req */
+    if (job->body) {
+        lua_pushliteral(L, "body");
+        lua_pushlstring(L, job->body, job->len);
+        lua_rawset(L, 3);
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_req_mt);
+    lua_setmetatable(L, 3);
+    exchange_push_function(L, "read");
+    lua_pushvalue(L, 2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, front->read_ref);   /* job x req read x front_read */
+    lua_call(L, 2, 1);                                 /* job x req verdict? */
+    return 1;
+}
+
+int exchange_read(struct exchange *x, const char *body, size_t len, struct failure *f)
+{
+    struct read_job job = { x, body, len, false };
+    struct sayer who = { NULL, "the front's read", x->route->front->read_ref, MAY_REJECT };
+    struct verdict v = { 0 };
+    struct call c;
+    int result = 0;
+
+    if (exchange_run(x, &c, read_entry, &job, HOOK_MS, "a front may not wait") != CALL_RETURNED) {
+        log_say(LOG_ERROR, "front.failed", "%s", c.message);
+        failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not read this request");
+        result = -1;
+    } else if (job.bad_query) {
+        failure_set(f, 400, "bad_query", "the query is not valid: it must be percent-encoded UTF-8");
+        f->kind = "client";
+        result = -1;
+    } else if (c.n_results > 0 && !lua_isnil(c.co, -1)) {
+        verdict_read(x, &c, -1, &who, &v, NULL);
+        result = -1;
+        if (v.kind == VERDICT_REJECT) {
+            failure_free(f);
+            *f = v.failure;
+            memset(&v.failure, 0, sizeof v.failure);
+        } else {
+            log_say(LOG_ERROR, "front.failed", "%s", v.wrong ? v.wrong : "the front's read returned something odd");
+            failure_set(f, 500, "internal_error", "the gateway could not read this request");
+        }
+        verdict_free(&v);
+    }
+    call_finish(&c);
+    return result;
+}
+
+/* ---- out */
+
+struct request_job { struct exchange *x; const struct model *model; struct upstream_request *ret; struct buf value; };
+
+/* A text, a secret, a number, or a list of these: appended to `out`. */
+static void flatten(lua_State *L, int idx, struct buf *out, const char *name)
+{
+    const char *s;
+    size_t len;
+
+    idx = lua_absindex(L, idx);
+    s = secret_value_read(L, idx, &len);
+    if (s) {
+        buf_append(out, s, len);
+    } else if (lua_isinteger(L, idx)) {
+        buf_printf(out, "%lld", (long long)lua_tointeger(L, idx));
+    } else if (lua_type(L, idx) == LUA_TSTRING) {
+        s = lua_tolstring(L, idx, &len);
+        buf_append(out, s, len);
+    } else if (lua_type(L, idx) == LUA_TTABLE) {
+        for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, idx); i++) {
+            lua_rawgeti(L, idx, i);                    /* part */
+            if (lua_istable(L, -1))
+                luaL_error(L, "the dialect's request returned a header %s with a list inside a list", name);
+            flatten(L, -1, out, name);
+            lua_pop(L, 1);
+        }
+    } else {
+        luaL_error(L, "the dialect's request returned a header %s that is a %s", name, luaL_typename(L, idx));
+    }
+}
+
+static int request_entry(lua_State *L)                 /* (job) */
+{
+    struct request_job *job = lua_touserdata(L, 1);
+    struct upstream_request *ret = job->ret;
+    const char *s;
+    size_t len, n;
+
+    exchange_push_function(L, "request");
+    exchange_push(L, job->x);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->dialect->request_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->table_ref);
+    lua_call(L, 3, 3);                                 /* job path headers body */
+    ret->url = mem_format("%s%s", job->model->url, lua_tostring(L, 2));
+    n = lua_rawlen(L, 3) / 2;
+    ret->headers = mem_alloc((n ? n : 1) * sizeof *ret->headers);
+    for (size_t i = 0; i < n; i++) {
+        struct header *h = &ret->headers[i];
+
+        lua_rawgeti(L, 3, (lua_Integer)i * 2 + 1);
+        lua_rawgeti(L, 3, (lua_Integer)i * 2 + 2);     /* job path headers body name value */
+        s = lua_tostring(L, -2);
+        job->value.len = 0;
+        flatten(L, -1, &job->value, s);
+        for (size_t k = 0; k < job->value.len; k++) {
+            unsigned char byte = (unsigned char)job->value.data[k];
+
+            if ((byte < 32 && byte != '\t') || byte == 127)
+                luaL_error(L, "the dialect's request returned a header %s with control characters", s);
+        }
+        h->name = mem_string(s);
+        h->value = mem_copy(job->value.data ? job->value.data : "", job->value.len);
+        ret->n_headers++;
+        lua_pop(L, 2);                                 /* job path headers body */
+    }
+    s = lua_tolstring(L, 4, &len);
+    buf_append(&ret->body, s, len);
+    return 0;
+}
+
+int exchange_request(struct exchange *x, const struct model *m, struct upstream_request *ret, struct failure *f)
+{
+    struct request_job job = { x, m, ret, BUF_EMPTY };
+    struct call c;
+    int result = 0;
+
+    memset(ret, 0, sizeof *ret);
+    if (exchange_run(x, &c, request_entry, &job, HOOK_MS, "a dialect may not wait") != CALL_RETURNED || c.n_results > 0) {
+        log_say(LOG_ERROR, "dialect.failed", "%s", c.message ? c.message : "the dialect's request raised a verdict");
+        upstream_request_free(ret);
+        failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not make the request for the model");
+        result = -1;
+    }
+    if (job.value.data)
+        memset(job.value.data, 0, job.value.cap);      /* a key may have passed through */
+    buf_free(&job.value);
+    call_finish(&c);
+    return result;
+}
+
+void upstream_request_free(struct upstream_request *r)
+{
+    for (size_t i = 0; i < r->n_headers; i++) {
+        free((char *)r->headers[i].name);              /* ours: see upstream_request */
+        free((char *)r->headers[i].value);
+    }
+    free(r->headers);
+    free(r->url);
+    buf_free(&r->body);
+    memset(r, 0, sizeof *r);
+}

@@ -1,0 +1,375 @@
+/* The basic functions of the sandbox whose stock versions would let a script escape its limits.
+ *
+ * - pcall and xpcall do not catch the kill, and no message handler runs after it (hooks are off inside a hook: a loop there could not be ended).
+ * - coroutine.* publish the running lua_State to the watchdog, pass waits of inner coroutines on to C, and leave base coroutines alone.
+ * - setmetatable refuses __gc: finalizers run with hooks off.
+ * - rawset leaves our read-only tables alone.
+ *
+ * lua/sluice/sandbox.lua puts them into the environment of operators' files.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "script/inside.h"
+
+/* ---- the kill */
+
+static const char KILLED = 'k';                        /* its address is the error value of a kill: nothing to allocate */
+
+int vm_raise_killed(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    lua_Debug ar;
+
+    for (int level = 0; !vm->killed_at[0] && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline > 0 && strncmp(ar.short_src, "lua/", 4) != 0)
+            snprintf(vm->killed_at, sizeof vm->killed_at, "%s:%d", ar.short_src, ar.currentline);
+    }
+    lua_pushlightuserdata(L, (void *)&KILLED);         /* mark */
+    return lua_error(L);
+}
+
+void vm_not_caught(lua_State *L, int status)
+{
+    struct vm *vm = vm_of(L);
+
+    if (status == LUA_ERRMEM && vm->killed == KILL_NOT)
+        vm->killed = KILL_MEMORY;
+    if (vm->killed != KILL_NOT)
+        vm_raise_killed(L);
+}
+
+/* ---- pcall, xpcall (as lbaselib's, with the check) */
+
+static int finish_pcall(lua_State *L, int status, lua_KContext extra)
+{
+    if (status != LUA_OK && status != LUA_YIELD) {
+        vm_not_caught(L, status);
+        lua_pushboolean(L, 0);
+        lua_pushvalue(L, -2);                          /* ... false error */
+        return 2;
+    }
+    return lua_gettop(L) - (int)extra;
+}
+
+static int safe_pcall(lua_State *L)
+{
+    int status;
+
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, 1);
+    lua_insert(L, 1);                                  /* true f args... */
+    status = lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, 0, finish_pcall);
+    return finish_pcall(L, status, 0);
+}
+
+static int handler(lua_State *L)                       /* upvalue: the script's own handler */
+{
+    if (vm_of(L)->killed != KILL_NOT)
+        return 1;
+    lua_pushvalue(L, lua_upvalueindex(1));             /* error h */
+    lua_insert(L, 1);                                  /* h error */
+    lua_call(L, 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int safe_xpcall(lua_State *L)
+{
+    int n = lua_gettop(L), status;
+
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_pushvalue(L, 2);
+    lua_pushcclosure(L, handler, 1);                   /* f h args... handler */
+    lua_replace(L, 2);                                 /* f handler args... */
+    lua_pushboolean(L, 1);
+    lua_pushvalue(L, 1);                               /* f handler args... true f */
+    lua_rotate(L, 3, 2);                               /* f handler true f args... */
+    status = lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, finish_pcall);
+    return finish_pcall(L, status, 2);
+}
+
+/* ---- metatables */
+
+static bool locked(lua_State *L, int idx)
+{
+    bool is = false;
+
+    if (lua_getmetatable(L, idx)) {                    /* ... mt */
+        is = lua_rawgetp(L, -1, &KEY_LOCKED) != LUA_TNIL;
+        lua_pop(L, 2);                                 /* ... */
+    }
+    return is;
+}
+
+static int safe_setmetatable(lua_State *L)             /* setmetatable(t, mt) -> t */
+{
+    int t = lua_type(L, 2);
+
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_argexpected(L, t == LUA_TNIL || t == LUA_TTABLE, 2, "nil or table");
+    if (t == LUA_TTABLE) {
+        lua_pushliteral(L, "__gc");                    /* t mt "__gc" */
+        if (lua_rawget(L, 2) != LUA_TNIL)
+            return luaL_error(L, "a metatable with __gc is not allowed here; use a to-be-closed variable (__close)");
+        lua_pop(L, 1);                                 /* t mt */
+    }
+    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
+        return luaL_error(L, "cannot change a protected metatable");
+    lua_settop(L, 2);
+    lua_setmetatable(L, 1);                            /* t */
+    return 1;
+}
+
+static int safe_rawset(lua_State *L)                   /* rawset(t, k, v) -> t */
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkany(L, 2);
+    luaL_checkany(L, 3);
+    lua_settop(L, 3);
+    if (locked(L, 1))
+        return luaL_error(L, "this table is read-only");
+    lua_rawset(L, 1);                                  /* t */
+    return 1;
+}
+
+int sandbox_open_base(lua_State *L)
+{
+    static const luaL_Reg base[] = {
+        { "pcall", safe_pcall }, { "xpcall", safe_xpcall }, { "setmetatable", safe_setmetatable }, { "rawset", safe_rawset }, { NULL, NULL },
+    };
+
+    luaL_newlib(L, base);
+    return 1;
+}
+
+/* ---- coroutines */
+
+static lua_State *check_coroutine(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+
+    luaL_argexpected(L, co, 1, "coroutine");
+    return co;
+}
+
+/* Runs co with n arguments that lie on its stack; the watchdog sees it meanwhile. */
+static int run(lua_State *L, lua_State *co, int n, int *n_results)
+{
+    struct vm *vm = vm_of(L);
+    lua_State *outer = atomic_load_explicit(&vm->running, memory_order_relaxed);
+    bool stuck = !lua_isyieldable(L);
+    int status;
+
+    vm->no_wait += stuck;
+    atomic_store_explicit(&vm->running, co, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (vm->killed != KILL_NOT) {
+        atomic_store_explicit(&vm->running, outer, memory_order_relaxed);
+        vm_raise_killed(L);
+    }
+    status = lua_resume(co, L, n, n_results);
+    atomic_store_explicit(&vm->running, outer, memory_order_relaxed);
+    vm->no_wait -= stuck;
+    if (status != LUA_OK && status != LUA_YIELD)
+        vm_not_caught(L, status);
+    else if (vm->killed != KILL_NOT)
+        vm_raise_killed(L);
+    return status;
+}
+
+static int resumed(lua_State *L, lua_State *co, int status, int n, bool wrapped);
+
+/* The wait of an inner coroutine is over: hand it the values and let it run on. The context says where the values begin. */
+static int after_wait(lua_State *L, int status, lua_KContext k)
+{
+    bool wrapped = k & 1;
+    int base = (int)(k >> 1), n = lua_gettop(L) - base, got = 0;
+    lua_State *co = lua_tothread(L, wrapped ? lua_upvalueindex(1) : 1);
+
+    (void)status;
+    lua_xmove(L, co, n);
+    return resumed(L, co, run(L, co, n, &got), got, wrapped);
+}
+
+static int fail(lua_State *L, lua_State *co, int status, bool wrapped)
+{
+    lua_xmove(co, L, 1);                               /* ... error */
+    if (!wrapped) {
+        lua_pushboolean(L, 0);
+        lua_insert(L, -2);                             /* ... false error */
+        return 2;
+    }
+    if (status != LUA_OK && status != LUA_YIELD && lua_status(co) == status) {
+        struct vm *vm = vm_of(L);                      /* as coroutine.wrap does: its to-be-closed variables run */
+        lua_State *outer = atomic_load_explicit(&vm->running, memory_order_relaxed);
+
+        lua_pushvalue(L, -1);
+        lua_xmove(L, co, 1);
+        atomic_store_explicit(&vm->running, co, memory_order_relaxed);
+        vm->no_wait++;
+        lua_resetthread(co);
+        vm->no_wait--;
+        atomic_store_explicit(&vm->running, outer, memory_order_relaxed);
+        if (vm->killed != KILL_NOT)
+            vm_raise_killed(L);
+        lua_xmove(co, L, 1);                           /* ... error error2 */
+    }
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);                              /* ... error where */
+        lua_insert(L, -2);
+        lua_concat(L, 2);                              /* ... where..error */
+    }
+    return lua_error(L);
+}
+
+static int resumed(lua_State *L, lua_State *co, int status, int n, bool wrapped)
+{
+    struct vm *vm = vm_of(L);
+
+    if (status != LUA_OK && status != LUA_YIELD)
+        return fail(L, co, status, wrapped);
+    if (!lua_checkstack(L, n + 1)) {
+        lua_pop(co, n);
+        return luaL_error(L, "too many results to resume");
+    }
+    if (status == LUA_YIELD && vm->wait != WAIT_NOTHING) {   /* it waits for C, not for us: so do we */
+        int base = lua_gettop(L);
+
+        lua_xmove(co, L, n);                           /* ... values */
+        return lua_yieldk(L, n, (lua_KContext)base << 1 | wrapped, after_wait);
+    }
+    if (!wrapped)
+        lua_pushboolean(L, 1);
+    lua_xmove(co, L, n);                               /* ... (true) values */
+    return wrapped ? n : n + 1;
+}
+
+static int start(lua_State *L, lua_State *co, int n, bool wrapped)
+{
+    int got = 0;
+
+    if (vm_is_base(co))
+        return luaL_error(L, "this coroutine belongs to the gateway: only those that you created can be resumed");
+    if (!lua_checkstack(co, n))
+        return luaL_error(L, "too many arguments to resume");
+    lua_xmove(L, co, n);
+    return resumed(L, co, run(L, co, n, &got), got, wrapped);
+}
+
+static int co_resume(lua_State *L)                     /* coroutine.resume(co, ...) */
+{
+    lua_State *co = check_coroutine(L);
+
+    return start(L, co, lua_gettop(L) - 1, false);
+}
+
+static int co_wrapped(lua_State *L)
+{
+    return start(L, lua_tothread(L, lua_upvalueindex(1)), lua_gettop(L), true);
+}
+
+static int co_create(lua_State *L)                     /* coroutine.create(f) -> co */
+{
+    lua_State *co;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    co = lua_newthread(L);                             /* f co */
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    return 1;
+}
+
+static int co_wrap(lua_State *L)                       /* coroutine.wrap(f) -> function */
+{
+    co_create(L);                                      /* f co */
+    lua_pushcclosure(L, co_wrapped, 1);                /* f wrapped */
+    return 1;
+}
+
+static int co_yield(lua_State *L)                      /* coroutine.yield(...) */
+{
+    if (vm_is_base(L))
+        return luaL_error(L, "coroutine.yield outside of a coroutine that you created; to wait, call sluice.sleep");
+    return lua_yield(L, lua_gettop(L));
+}
+
+static const char *state_of(lua_State *L, lua_State *co)
+{
+    lua_Debug ar;
+
+    if (L == co)
+        return "running";
+    switch (lua_status(co)) {
+    case LUA_YIELD:
+        return "suspended";
+    case LUA_OK:
+        if (lua_getstack(co, 0, &ar))
+            return "normal";
+        return lua_gettop(co) == 0 ? "dead" : "suspended";
+    default:
+        return "dead";
+    }
+}
+
+static int co_status(lua_State *L)                     /* coroutine.status(co) -> string */
+{
+    lua_State *co = check_coroutine(L);
+
+    lua_pushstring(L, state_of(L, co));
+    return 1;
+}
+
+static int co_close(lua_State *L)                      /* coroutine.close(co) -> true | false, error */
+{
+    lua_State *co = check_coroutine(L);
+    const char *state = state_of(L, co);
+    struct vm *vm = vm_of(L);
+    lua_State *outer;
+    int status;
+
+    if (vm_is_base(co))
+        return luaL_error(L, "this coroutine belongs to the gateway: only those that you created can be closed");
+    if (strcmp(state, "suspended") != 0 && strcmp(state, "dead") != 0)
+        return luaL_error(L, "cannot close a %s coroutine", state);
+    outer = atomic_load_explicit(&vm->running, memory_order_relaxed);
+    vm->no_wait++;
+    atomic_store_explicit(&vm->running, co, memory_order_relaxed);
+    status = lua_resetthread(co);
+    atomic_store_explicit(&vm->running, outer, memory_order_relaxed);
+    vm->no_wait--;
+    vm_not_caught(L, status == LUA_OK ? LUA_OK : status);
+    if (status == LUA_OK) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushboolean(L, 0);
+    lua_xmove(co, L, 1);                               /* co false error */
+    return 2;
+}
+
+static int co_running(lua_State *L)                    /* coroutine.running() -> co, is_main */
+{
+    lua_pushthread(L);
+    lua_pushboolean(L, vm_is_base(L));                 /* co main */
+    return 2;
+}
+
+static int co_isyieldable(lua_State *L)
+{
+    lua_State *co = lua_isthread(L, 1) ? lua_tothread(L, 1) : L;
+
+    lua_pushboolean(L, !vm_is_base(co) && lua_isyieldable(co));
+    return 1;
+}
+
+int sandbox_open_coroutine(lua_State *L)
+{
+    static const luaL_Reg list[] = {
+        { "create", co_create }, { "wrap", co_wrap }, { "resume", co_resume }, { "yield", co_yield }, { "status", co_status },
+        { "close", co_close }, { "running", co_running }, { "isyieldable", co_isyieldable }, { NULL, NULL },
+    };
+
+    luaL_newlib(L, list);
+    return 1;
+}

@@ -1,0 +1,193 @@
+/* The watchdog: ends Lua calls that outlast their CPU budget, at no cost to those that do not.
+ *
+ *     worker                                 watchdog thread, each millisecond
+ *     vm_enter: running = co, seq odd        sees seq odd: remembers it and the worker's CPU time
+ *     ... Lua runs, and runs ...             sees the same seq, budget spent: kill_seq = seq, SIGURG to the worker
+ *     handler: kill_seq == seq? arms a       (looks on; the signal is sent again while the call lives)
+ *     count hook of 1 on `running`
+ *     hook: raises, our pcall passes it on
+ *     vm_leave: seq even, hook off
+ *
+ * The budget is CPU time of the worker's thread, so a worker that the kernel did not run is not blamed. A signal that comes late finds
+ * another seq and does nothing. The handler touches only atomics of its own thread's VM and lua_sethook, as lua.c does.
+ */
+#include <assert.h>
+#include <pthread.h>
+#include <time.h>
+
+#include "base/list.h"
+#include "script/inside.h"
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct list vms = { &vms, &vms };
+static pthread_t thread;
+static bool started;
+static _Atomic bool stopping;
+static _Thread_local struct vm *volatile current;      /* the VM whose call runs on this thread */
+
+static void kill_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    if (vm_of(L)->killed == KILL_NOT)
+        lua_sethook(L, NULL, 0, 0);                    /* left over from a call that is gone */
+    else
+        vm_raise_killed(L);
+}
+
+__attribute__((no_sanitize("thread"))) static void on_signal(int sig)
+{
+    struct vm *vm = current;
+
+    (void)sig;
+    if (!vm || atomic_load(&vm->kill_seq) != atomic_load(&vm->seq))
+        return;
+    if (vm->killed == KILL_NOT)
+        vm->killed = KILL_CPU;
+    lua_sethook(atomic_load(&vm->running), kill_hook, LUA_MASKCOUNT, 1);
+}
+
+static int64_t cpu_of(struct vm *vm)
+{
+    struct timespec t;
+
+    if (clock_gettime((clockid_t)atomic_load(&vm->clock), &t) != 0)
+        return -1;
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* One look at one VM. True: a call runs there or ran since the last look. */
+static bool look(struct vm *vm)
+{
+    uint64_t seq = atomic_load_explicit(&vm->seq, memory_order_acquire);
+    bool news = seq != vm->seen_seq;
+    unsigned budget = atomic_load_explicit(&vm->budget_ms, memory_order_relaxed);
+    int64_t cpu;
+
+    if ((seq & 1) == 0 || budget == 0) {
+        vm->seen_seq = seq;
+        return news;
+    }
+    cpu = cpu_of(vm);
+    if (news) {
+        vm->seen_seq = seq;
+        vm->seen_cpu_ns = cpu;
+        return true;
+    }
+    if (cpu >= 0 && cpu - vm->seen_cpu_ns >= (int64_t)budget * 1000000) {
+        atomic_store(&vm->kill_seq, seq);
+        pthread_kill((pthread_t)atomic_load(&vm->thread), SIGURG);
+    }
+    return true;
+}
+
+/* A busy process is looked at each millisecond; one where nothing ran for a while each fifth, to let the machine sleep. */
+static void *watch(void *arg)
+{
+    unsigned idle = 0;
+
+    while (!atomic_load(&stopping)) {
+        struct timespec pause = { 0, idle < 100 ? 1000000 : 5000000 };
+        bool news = false;
+
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&lock);
+        list_each(link, &vms) {
+            if (look(list_of(link, struct vm, link)))
+                news = true;
+        }
+        pthread_mutex_unlock(&lock);
+        idle = news ? 0 : idle + 1;
+    }
+    return arg;
+}
+
+/* ThreadSanitizer holds signals back until the thread calls into libc, which a Lua loop never does: there the handler is set behind its back. */
+#if defined(__SANITIZE_THREAD__)
+extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+#define set_handler __sigaction
+#else
+#define set_handler sigaction
+#endif
+
+int watchdog_start(void)
+{
+    struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+    sigset_t all, old;
+    int failed;
+
+    assert(!started);
+    sigemptyset(&act.sa_mask);
+    if (set_handler(SIGURG, &act, NULL) != 0)
+        return -1;
+    atomic_store(&stopping, false);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);          /* signals of the process are for others */
+    failed = pthread_create(&thread, NULL, watch, NULL);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    started = !failed;
+    return failed ? -1 : 0;
+}
+
+void watchdog_stop(void)
+{
+    if (!started)
+        return;
+    atomic_store(&stopping, true);
+    pthread_join(thread, NULL);
+    started = false;
+}
+
+void watchdog_add(struct vm *vm)
+{
+    pthread_mutex_lock(&lock);
+    list_append(&vms, &vm->link);
+    pthread_mutex_unlock(&lock);
+}
+
+void watchdog_remove(struct vm *vm)
+{
+    pthread_mutex_lock(&lock);
+    list_remove(&vm->link);
+    pthread_mutex_unlock(&lock);
+}
+
+void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
+{
+    unsigned long self = (unsigned long)pthread_self();
+
+    assert(!current);                                  /* a call never starts inside a call */
+    vm->killed = KILL_NOT;
+    vm->killed_at[0] = '\0';
+    vm->wait = WAIT_NOTHING;
+    vm->churn_limit = vm->allocated + vm->churn_cap;
+    vm->grew = false;
+    if (atomic_load_explicit(&vm->thread, memory_order_relaxed) != self) {
+        clockid_t clock;
+        int failed = pthread_getcpuclockid(pthread_self(), &clock);
+
+        assert(!failed);
+        atomic_store(&vm->clock, (int)clock);
+        atomic_store(&vm->thread, self);
+    }
+    atomic_store_explicit(&vm->running, co, memory_order_relaxed);
+    atomic_store_explicit(&vm->budget_ms, budget_ms, memory_order_relaxed);
+    current = vm;
+    atomic_store_explicit(&vm->seq, atomic_load_explicit(&vm->seq, memory_order_relaxed) + 1, memory_order_release);
+    if (vm->metrics)
+        metrics_add(vm->metrics, METRIC_lua_calls, 1);
+}
+
+void vm_leave(struct vm *vm)
+{
+    atomic_store_explicit(&vm->seq, atomic_load_explicit(&vm->seq, memory_order_relaxed) + 1, memory_order_release);
+    current = NULL;
+    if (vm->killed != KILL_NOT) {
+        lua_sethook(atomic_load(&vm->running), NULL, 0, 0);
+        if (vm->metrics)
+            metrics_add(vm->metrics, METRIC_lua_killed, 1);
+    }
+    atomic_store_explicit(&vm->running, NULL, memory_order_relaxed);
+    vm->churn_limit = UINT64_MAX;
+    vm->no_wait = 0;
+    vm->no_wait_why = NULL;
+}
