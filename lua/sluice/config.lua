@@ -63,7 +63,8 @@ local limits = schema.record({
 
 local function url(v, at)
   if schema.unset(v) then return nil end
-  local scheme, rest = type(v) == "string" and v:match("^(%a+)://(.+)$")
+  local scheme, rest
+  if type(v) == "string" then scheme, rest = v:match("^(%a+)://(.+)$") end
   if not scheme or not (scheme:lower() == "http" or scheme:lower() == "https") or rest:find("[%s%c?#@\"<>\\]") or rest:sub(1, 1) == "/" then
     local why = type(v) == "string" and v:find("@", 1, true) and "; a key belongs in key, not in the URL" or ""
     return at:complain(('must be a URL such as "https://api.example.com/v1", is %s%s'):format(why ~= "" and "something else" or schema.show(v), why))

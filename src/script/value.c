@@ -196,15 +196,36 @@ static const char *put_array(struct walk *w, int t, lua_Integer n)
     return wrong;
 }
 
-struct member { const char *name; size_t len; int idx; };
+struct member { const char *name; size_t len; int idx; lua_Integer rank; };
 
+/* In the order that sluice.json.order gave, then by name. */
 static int by_name(const void *a, const void *b)
 {
     const struct member *x = a, *y = b;
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
     size_t shorter = x->len < y->len ? x->len : y->len;
     int order = memcmp(x->name, y->name, shorter);
 
     return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+static void rank_members(lua_State *L, int t, struct member *members, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        members[i].rank = LUA_MAXINTEGER;
+    if (luaL_getmetafield(L, t, "__jsonorder") == LUA_TNIL)
+        return;
+    lua_Integer known = (lua_Integer)lua_rawlen(L, -1);
+    for (lua_Integer k = 1; k <= known; k++) {
+        lua_rawgeti(L, -1, k);                         /* order name */
+        const char *name = lua_tostring(L, -1);
+        for (size_t i = 0; name && i < n; i++)
+            if (strcmp(members[i].name, name) == 0)
+                members[i].rank = k;
+        lua_pop(L, 1);                                 /* order */
+    }
+    lua_pop(L, 1);
 }
 
 /* The keys are put on the stack (nothing is allocated in Lua by that), sorted by an array beside it. */
@@ -228,6 +249,7 @@ static const char *put_object(struct walk *w, int t, size_t n)
         lua_pushvalue(L, -1);                          /* keys... key key */
     }
     lua_settop(L, top + (int)n);                       /* keys... */
+    rank_members(L, t, members, n);
     qsort(members, n, sizeof *members, by_name);
     buf_putc(w->out, '{');
     for (i = 0; i < n && !wrong; i++) {
@@ -413,6 +435,21 @@ static int json_array(lua_State *L)                    /* sluice.json.array(t) -
     return 1;
 }
 
+static int json_order(lua_State *L)                    /* sluice.json.order(t, names) -> t, whose members are written in that order first */
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, !lua_getmetatable(L, 1), 1, "this table has a metatable already");
+    lua_createtable(L, 0, 2);                          /* t names mt */
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "__jsonorder");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, 1);
+    lua_settop(L, 1);
+    return 1;
+}
+
 static int null_text(lua_State *L)
 {
     lua_pushstring(L, lua_touserdata(L, 1) ? "userdata" : "null");
@@ -421,7 +458,7 @@ static int null_text(lua_State *L)
 
 int value_open_json(lua_State *L)
 {
-    static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { NULL, NULL } };
+    static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { "order", json_order }, { NULL, NULL } };
     struct vm *vm = vm_of(L);
 
     luaL_newlib(L, list);                              /* lib */

@@ -18,6 +18,8 @@ M.provider = {
   done = "[DONE]",
 }
 
+local ORDER = { "model", "stream", "messages" }          -- what a person who reads the wire looks for first
+
 function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
@@ -28,7 +30,7 @@ function M.provider.request(req, model)
 
   local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
   if model.key then headers["Authorization"] = { "Bearer ", model.key } end      -- joined in C: a key is no text in Lua
-  return { path = "/chat/completions", headers = headers, body = body }
+  return { path = "/chat/completions", headers = headers, body = sluice.json.order(body, ORDER) }
 end
 
 return M

@@ -14,7 +14,7 @@ function M.front.read(req)
 end
 
 function M.front.error(err)
-  return { error = err.message, code = err.code }
+  return sluice.json.order({ error = err.message, code = err.code }, { "error", "code" })
 end
 
 return M
