@@ -126,13 +126,20 @@ local function encode(text)
   return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
+-- Shared state (limits) outlives a world as it outlives a reload: each ask comes from an address of its own unless `ip` says otherwise.
+local asked = 0
+local function next_address()
+  asked = asked + 1
+  return ("10.%d.%d.%d"):format(asked >> 16 & 255, asked >> 8 & 255, asked & 255)
+end
+
 -- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read.
 function Gateway:ask(want)
   local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {} }, Exchange)
   local said
   said, x.id = self.world:ask {
     method = want.method, path = want.path or "/api/stream", query = want.query or (want.q and "q=" .. encode(want.q) or ""),
-    headers = want.headers or { host = "test" }, ip = want.ip, body = want.body,
+    headers = want.headers or { host = "test" }, ip = want.ip or next_address(), body = want.body,
   }
   x:take(said)
   x:settle()
@@ -149,6 +156,7 @@ function Gateway:ask(want)
   return x
 end
 
+function Gateway:close() self.world:close() end
 function Gateway:count(name) return self.world:count(name) end
 
 -- t.load "file.lua", or t.load { source = "..." }: a gateway in a world of its own. env: what sluice.env and sluice.secret see.
