@@ -31,7 +31,9 @@ static inline void world_file(struct world *w, const char *name, const char *tex
         snprintf(w->dir, sizeof w->dir, "/tmp/sluice-spec-XXXXXX");
         CHECK(mkdtemp(w->dir) != NULL);
     }
-    snprintf(path, sizeof w->files[0], "%s/%s", w->dir, name);
+    char full[sizeof w->files[0]];
+    snprintf(full, sizeof full, "%s/%s", w->dir, name);
+    memcpy(path, full, sizeof full);
     for (char *slash = path + strlen(w->dir) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
         *slash = '\0';
         mkdir(path, 0700);
