@@ -1,12 +1,11 @@
 // The tools themselves, without a gateway: the upstream against node's own HTTP client, the raw client against node's own HTTP server.
 import assert from "node:assert/strict";
 import http from "node:http";
-import test from "node:test";
-import { Client, Upstream, deaf, delta, event } from "./play.mjs";
+import { Client, deaf, delta, event, play } from "./play.mjs";
 
 function post(up, body) {
   return new Promise((resolve, reject) => {
-    const r = http.request(`${up.url}/chat/completions`, { method: "POST", headers: { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) } }, resolve);
+    const r = http.request(`${up.url}/chat/completions`, { method: "POST", agent: false, headers: { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body) } }, resolve);
     r.on("error", reject);
     r.end(body);
   });
@@ -19,8 +18,8 @@ async function text(res) {
   return s;
 }
 
-test("the upstream shows the request and streams what it is told", async () => {
-  const up = await Upstream.listen();
+play("the upstream shows the request and streams what it is told", async (stage) => {
+  const up = await stage.upstream();
   const answer = post(up, '{"messages":[{"role":"user","content":"é?"}]}');
   const call = await up.call();
   assert.equal(call.method, "POST");
@@ -31,13 +30,11 @@ test("the upstream shows the request and streams what it is told", async () => {
   const res = await answer;
   assert.equal(res.headers["content-type"], "text/event-stream; charset=utf-8");
   assert.match(await text(res), /^data: \{.*"a".*\}\n\ndata: \{.*"b".*\}\n\ndata: \{.*"stop".*\}\n\ndata: \[DONE\]\n\n$/);
-  res.socket.destroy();
   await up.quiet();
-  up.close();
 });
 
-test("the upstream in lock-step: an event is there before the next is sent", async () => {
-  const up = await Upstream.listen();
+play("the upstream in lock-step: an event is there before the next is sent", async (stage) => {
+  const up = await stage.upstream();
   const answer = post(up, "{}");
   const call = await up.call();
   await call.stream();
@@ -50,12 +47,10 @@ test("the upstream in lock-step: an event is there before the next is sent", asy
   await call.complete();
   res.resume();
   await new Promise((r) => res.once("end", r));
-  res.socket.destroy();
-  up.close();
 });
 
-test("the upstream resets, closes, and sees the client leave", async () => {
-  const up = await Upstream.listen();
+play("the upstream resets, closes, and sees the client leave", async (stage) => {
+  const up = await stage.upstream();
   const broken = post(up, "{}").then(text);
   const one = await up.call();
   await one.stream();
@@ -69,18 +64,17 @@ test("the upstream resets, closes, and sees the client leave", async () => {
   await assert.rejects(cut);
 
   const left = await new Promise((resolve) => {
-    const r = http.request(`${up.url}/x`, { method: "POST" });
+    const r = http.request(`${up.url}/x`, { method: "POST", agent: false });
     r.on("error", () => {});
     r.end(() => resolve(r));
   });
   const three = await up.call();
   left.destroy();
   await three.gone();
-  up.close();
 });
 
-test("the upstream keeps connections alive and serves by itself", async () => {
-  const up = (await Upstream.listen()).serve((call) => call.reply(200, { "Content-Type": "text/plain" }, call.path));
+play("the upstream keeps connections alive and serves by itself", async (stage) => {
+  const up = (await stage.upstream()).serve((call) => call.reply(200, { "Content-Type": "text/plain" }, call.path));
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   for (const path of ["/a", "/b"]) {
     const res = await new Promise((resolve) => http.get(`http://127.0.0.1:${up.port}${path}`, { agent }, resolve));
@@ -88,10 +82,9 @@ test("the upstream keeps connections alive and serves by itself", async () => {
   }
   assert.equal(up.connections.length, 1);
   agent.destroy();
-  up.close();
 });
 
-test("the raw client reads chunks, lengths and streams of events", async () => {
+play("the raw client reads chunks, lengths and streams of events", async (stage) => {
   const server = http.createServer((req, res) => {
     if (req.url === "/length") return res.end("hello");
     res.writeHead(200, { "Content-Type": "text/event-stream" });
@@ -100,36 +93,34 @@ test("the raw client reads chunks, lengths and streams of events", async () => {
     res.end("data: [DONE]\n\n");
   });
   await new Promise((r) => server.listen(0, "127.0.0.1", r));
+  stage.onEnd(() => server.close());
   const c = await Client.connect(server.address().port);
   const first = c.ask("/length"), second = c.ask("/stream");
   await first.end();
   assert.equal(first.body.toString(), "hello");
   assert.deepEqual(await second.all(), { tokens: ["x"], text: "x", end: "[DONE]", code: null, comments: 1 });
   c.reset();
-  server.close();
 });
 
-test("the raw client refuses what breaks the contract", async () => {
+play("the raw client refuses what breaks the contract", async (stage) => {
   const server = http.createServer((req, res) => {
     res.writeHead(200, { "Content-Type": "text/event-stream" });
     res.end(req.url === "/after" ? 'data: [DONE]\n\ndata: {"token":"x"}\n\n' : req.url === "/half" ? "data: [DONE]\n\ndata:" : 'data: {"token":"x"}\n\n');
   });
   await new Promise((r) => server.listen(0, "127.0.0.1", r));
+  stage.onEnd(() => server.close());
   for (const [path, why] of [["/after", /after the terminal/], ["/half", /bytes after/], ["/endless", /ends with/]]) {
     const c = await Client.connect(server.address().port);
     await assert.rejects(c.ask(path).all(), why);
     c.close();
   }
-  server.close();
 });
 
-test("a connection to the deaf listener never opens", async () => {
-  const ends = [];
-  const url = await deaf({ onEnd: (fn) => ends.push(fn) });
+play("a connection to the deaf listener never opens", async (stage) => {
+  const url = await deaf(stage);
   await assert.rejects(new Promise((resolve, reject) => {
     const r = http.get(url, { timeout: 300 }, resolve);
     r.on("timeout", () => r.destroy(new Error("still waiting")));
     r.on("error", reject);
   }), /still waiting/);
-  for (const fn of ends) fn();
 });
