@@ -90,7 +90,7 @@ class Connection {
     this.bytes = Buffer.concat([this.bytes, bytes]);
     for (;;) {
       const end = this.bytes.indexOf("\r\n\r\n");
-      if (end < 0) return;
+      if (end < 0) return this.up.news.tell();
       const head = this.bytes.toString("latin1", 0, end);
       const length = Number(/^content-length: *(\d+)$/im.exec(head)?.[1] ?? 0);
       if (this.bytes.length < end + 4 + length) return;
