@@ -19,22 +19,6 @@ void call_begin(struct call *c, struct vm *vm, unsigned budget_ms)
     c->co = vm_take_coroutine(vm, &c->co_ref);
 }
 
-/* Where an operator's code stood: the innermost Lua function on the stack of `co`, not counting ours. */
-static bool place(lua_State *co, char *out, size_t room, char *function, size_t function_room)
-{
-    lua_Debug ar;
-
-    for (int level = 0; lua_getstack(co, level, &ar); level++) {
-        lua_getinfo(co, "Sln", &ar);
-        if (ar.currentline <= 0 || strncmp(ar.short_src, "lua/", 4) == 0)
-            continue;
-        snprintf(out, room, "%s:%d", ar.short_src, ar.currentline);
-        snprintf(function, function_room, "%s", ar.name ? ar.name : "");
-        return true;
-    }
-    return false;
-}
-
 static bool has_place(const char *message)
 {
     const char *colon = strchr(message, ':');
@@ -47,7 +31,7 @@ static char *explain(struct call *c, lua_State *co)
 {
     char where[160] = "", function[80] = "";
     const char *said = lua_type(co, -1) == LUA_TSTRING ? lua_tostring(co, -1) : NULL;
-    bool placed = place(co, where, sizeof where, function, sizeof function);
+    bool placed = vm_place(co, where, sizeof where, function, sizeof function);
     struct buf text = BUF_EMPTY;
 
     (void)c;
@@ -72,7 +56,7 @@ static char *explain(struct call *c, lua_State *co)
 
 static char *explain_kill(struct call *c)
 {
-    const char *at = c->vm->killed_at;
+    const char *at = c->failure == CALL_MEMORY ? c->vm->short_at : c->vm->killed_at;
     const char *sep = at[0] ? ": " : "";
 
     if (c->failure == CALL_MEMORY)
@@ -131,7 +115,7 @@ static enum call_state go(struct call *c, int nargs)
 
     if (!c->co) {
         vm->killed = KILL_MEMORY;
-        vm->killed_at[0] = '\0';
+        vm->short_at[0] = '\0';
         c->failure = CALL_MEMORY;
         c->message = explain_kill(c);
         return CALL_FAILED;

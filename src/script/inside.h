@@ -41,7 +41,9 @@ struct vm {
     /* The call that runs now. `running` is the innermost lua_State: every switch of states publishes itself here. */
     struct lua_State *_Atomic running;
     volatile sig_atomic_t killed;                      /* enum kill, sticky until the call is left */
-    char killed_at[256];                               /* file:line where the kill struck, "" before */
+    lua_State *volatile armed;                         /* the state whose hook the handler set last */
+    char killed_at[160];                               /* file:line where the kill struck, "" before */
+    char short_at[160];                                /* file:line where memory was last refused in this call */
     int no_wait;                                       /* > 0: this call may not wait ... */
     const char *no_wait_why;                           /* ... because (constant; NULL: because of a C function in between) */
     bool may_output;                                   /* out:text may be used */
@@ -80,10 +82,14 @@ void watchdog_remove(struct vm *vm);
 void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms);
 void vm_leave(struct vm *vm);                          /* the hook is taken off; vm->killed stays to be read until the next enter */
 
-/* Ends the running call: raises an error that our pcall does not catch. */
-int vm_raise_killed(lua_State *L);
+/* Ends the running call: L is left for good by a yield, or where that is not possible by an error that our pcall does not catch. Does not
+ * return, but within a hook, which then must return. */
+int vm_end_killed(lua_State *L);
 /* After a protected call inside Lua: raises again what may not be caught (the kill, memory). */
 void vm_not_caught(lua_State *L, int status);
+
+/* Where an operator's code stands: the innermost Lua function on the stack of `co` that is not ours, as file:line, and its name or "". Allocates nothing. */
+bool vm_place(lua_State *co, char *out, size_t room, char *function, size_t function_room);
 
 lua_State *vm_take_coroutine(struct vm *vm, int *ref); /* NULL: out of memory */
 void vm_give_coroutine(struct vm *vm, lua_State *co, int ref, bool clean);

@@ -14,7 +14,7 @@ static void check_table(lua_State *L, int i)
 static void turn(lua_State *L)
 {
     if (vm_of(L)->killed != KILL_NOT)
-        vm_raise_killed(L);
+        vm_end_killed(L);
 }
 
 static int tab_insert(lua_State *L)                    /* table.insert(t, [pos,] v) */

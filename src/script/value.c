@@ -12,6 +12,8 @@
 #include "wire/json.h"
 #include "wire/utf8.h"
 
+static const char KEY_ORDER = 'o';                     /* in a metatable: the list of names that sluice.json.order was given */
+
 /* ---- from JSON */
 
 static void push_string(lua_State *L, const struct json_token *t)
@@ -107,6 +109,7 @@ static const char *push_array(lua_State *L, struct json_reader *r)
 static const char *push_value(lua_State *L, struct json_reader *r, struct json_token *t)
 {
     luaL_checkstack(L, 4, "JSON is nested too deeply");
+    vm_not_caught(L, LUA_OK);
     switch (t->kind) {
     case JSON_OBJECT:
         return push_object(L, r);
@@ -160,6 +163,7 @@ struct walk {
     lua_State *L;
     struct buf *out;
     size_t start;
+    const volatile sig_atomic_t *kill;                 /* a big value takes long: the call's end is looked for */
     const void *path[JSON_MAX_DEPTH];                  /* the tables we are in */
     int depth;
 };
@@ -202,11 +206,12 @@ struct member { const char *name; size_t len; int idx; lua_Integer rank; };
 static int by_name(const void *a, const void *b)
 {
     const struct member *x = a, *y = b;
+    size_t shorter = x->len < y->len ? x->len : y->len;
+    int order;
+
     if (x->rank != y->rank)
         return x->rank < y->rank ? -1 : 1;
-    size_t shorter = x->len < y->len ? x->len : y->len;
-    int order = memcmp(x->name, y->name, shorter);
-
+    order = memcmp(x->name, y->name, shorter);
     return order ? order : (x->len > y->len) - (x->len < y->len);
 }
 
@@ -214,18 +219,22 @@ static void rank_members(lua_State *L, int t, struct member *members, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         members[i].rank = LUA_MAXINTEGER;
-    if (luaL_getmetafield(L, t, "__jsonorder") == LUA_TNIL)
+    if (!lua_getmetatable(L, t))
         return;
-    lua_Integer known = (lua_Integer)lua_rawlen(L, -1);
-    for (lua_Integer k = 1; k <= known; k++) {
-        lua_rawgeti(L, -1, k);                         /* order name */
-        const char *name = lua_tostring(L, -1);
-        for (size_t i = 0; name && i < n; i++)
-            if (strcmp(members[i].name, name) == 0)
-                members[i].rank = k;
-        lua_pop(L, 1);                                 /* order */
+    if (lua_rawgetp(L, -1, &KEY_ORDER) == LUA_TTABLE) {    /* mt order */
+        lua_Integer known = (lua_Integer)lua_rawlen(L, -1);
+
+        for (lua_Integer k = 1; k <= known; k++) {
+            const char *name = lua_rawgeti(L, -1, k) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;   /* mt order name */
+
+            for (size_t i = 0; name && i < n; i++) {
+                if (strcmp(members[i].name, name) == 0)
+                    members[i].rank = k;
+            }
+            lua_pop(L, 1);                             /* mt order */
+        }
     }
-    lua_pop(L, 1);
+    lua_pop(L, 2);                                     /* */
 }
 
 /* The keys are put on the stack (nothing is allocated in Lua by that), sorted by an array beside it. */
@@ -326,6 +335,8 @@ static const char *put(struct walk *w, int idx)
 
     if (w->out->len - w->start > TEXT_MAX)
         return "the value makes more than 16 MiB of JSON";
+    if (*w->kill != KILL_NOT)
+        return "the call was ended";
     switch (lua_type(L, idx)) {
     case LUA_TNIL:
         buf_puts(w->out, "null");
@@ -375,7 +386,7 @@ static const char *put(struct walk *w, int idx)
 
 const char *value_encode(lua_State *L, int idx, struct buf *out)
 {
-    struct walk w = { .L = L, .out = out, .start = out->len, .depth = 0 };
+    struct walk w = { .L = L, .out = out, .start = out->len, .kill = &vm_of(L)->killed, .depth = 0 };
     const char *wrong;
 
     if (!lua_checkstack(L, 8))
@@ -409,6 +420,7 @@ static int json_encode(lua_State *L)                   /* sluice.json.encode(val
     luaL_checkany(L, 1);
     out->len = 0;
     wrong = value_encode(L, 1, out);
+    vm_not_caught(L, LUA_OK);
     if (wrong)
         return luaL_error(L, "%s", wrong);
     lua_pushlstring(L, out->data, out->len);           /* text */
@@ -442,7 +454,7 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
     luaL_argcheck(L, !lua_getmetatable(L, 1), 1, "this table has a metatable already");
     lua_createtable(L, 0, 2);                          /* t names mt */
     lua_pushvalue(L, 2);
-    lua_setfield(L, -2, "__jsonorder");
+    lua_rawsetp(L, -2, &KEY_ORDER);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, 1);

@@ -17,6 +17,32 @@ const char KEY_LOCKED = 'l';
 
 /* ---- memory */
 
+bool vm_place(lua_State *co, char *out, size_t room, char *function, size_t function_room)
+{
+    lua_Debug ar;
+
+    for (int level = 0; lua_getstack(co, level, &ar); level++) {
+        lua_getinfo(co, "Sln", &ar);
+        if (ar.currentline <= 0 || strncmp(ar.short_src, "lua/", 4) == 0)
+            continue;
+        snprintf(out, room, "%s:%d", ar.short_src, ar.currentline);
+        snprintf(function, function_room, "%s", ar.name ? ar.name : "");
+        return true;
+    }
+    return false;
+}
+
+/* Remembers where memory was short: when the error arrives, the stack may be gone. (Lua saves the line before it allocates.) */
+static void *refuse(struct vm *vm)
+{
+    lua_State *running = atomic_load_explicit(&vm->running, memory_order_relaxed);
+    char function[80];
+
+    if (running)
+        vm_place(running, vm->short_at, sizeof vm->short_at, function, sizeof function);
+    return NULL;
+}
+
 /* Counts, and says no above the cap (Lua then collects everything and asks again) or when one call asked for too much in all. */
 static void *allocate(void *ud, void *block, size_t old, size_t size)
 {
@@ -34,10 +60,10 @@ static void *allocate(void *ud, void *block, size_t old, size_t size)
         size_t more = size - old;
 
         if (more > vm->cap || vm->used > vm->cap - more)
-            return NULL;
+            return refuse(vm);
         if (vm->allocated + more > vm->churn_limit) {
             vm->killed = KILL_MEMORY;
-            return NULL;
+            return refuse(vm);
         }
         vm->allocated += more;
         if (block && size > GROWN)
@@ -55,7 +81,7 @@ static void *allocate(void *ud, void *block, size_t old, size_t size)
 size_t vm_memory(const struct vm *vm) { return vm->used; }
 
 /* Automatic collection is off, so no hook pays for it; the loop calls this once a turn. A cycle begins when memory grew by half since the last
- * one ended; a step does work for what was allocated since the step before, at most STEP_MAX (unless memory runs short). */
+ * one ended; a step does work for what was allocated since the step before, at least STEP_MIN, at most STEP_MAX (unless memory runs short). */
 #define STEP_MIN (16 * 1024)
 #define STEP_MAX (1024 * 1024)
 
@@ -68,8 +94,6 @@ void vm_collect(struct vm *vm)
         vm->collected_until = vm->allocated;
         return;
     }
-    if (vm->collecting && since < STEP_MIN)
-        return;
     if (since < STEP_MIN)
         since = STEP_MIN;
     if (since > STEP_MAX && !short_of)

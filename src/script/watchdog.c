@@ -5,7 +5,7 @@
  *     ... Lua runs, and runs ...             sees the same seq, budget spent: kill_seq = seq, SIGURG to the worker
  *     handler: kill_seq == seq? arms a       (looks on; the signal is sent again while the call lives)
  *     count hook of 1 on `running`
- *     hook: raises, our pcall passes it on
+ *     hook: yields for good, or raises; our pcall passes it on
  *     vm_leave: seq even, hook off
  *
  * The budget is CPU time of the worker's thread, so a worker that the kernel did not run is not blamed. A signal that comes late finds
@@ -31,19 +31,24 @@ static void kill_hook(lua_State *L, lua_Debug *ar)
     if (vm_of(L)->killed == KILL_NOT)
         lua_sethook(L, NULL, 0, 0);                    /* left over from a call that is gone */
     else
-        vm_raise_killed(L);
+        vm_end_killed(L);                              /* in a hook a yield returns here first */
 }
 
 __attribute__((no_sanitize("thread"))) static void on_signal(int sig)
 {
     struct vm *vm = current;
+    lua_State *running;
 
     (void)sig;
     if (!vm || atomic_load(&vm->kill_seq) != atomic_load(&vm->seq))
         return;
+    running = atomic_load(&vm->running);
     if (vm->killed == KILL_NOT)
         vm->killed = KILL_CPU;
-    lua_sethook(atomic_load(&vm->running), kill_hook, LUA_MASKCOUNT, 1);
+    if (vm->armed == running)
+        return;                                        /* arming walks the whole call stack: not twice */
+    vm->armed = running;
+    lua_sethook(running, kill_hook, LUA_MASKCOUNT, 1);
 }
 
 static int64_t cpu_of(struct vm *vm)
@@ -157,7 +162,8 @@ void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
 
     assert(!current);                                  /* a call never starts inside a call */
     vm->killed = KILL_NOT;
-    vm->killed_at[0] = '\0';
+    vm->killed_at[0] = vm->short_at[0] = '\0';
+    vm->armed = NULL;
     vm->wait = WAIT_NOTHING;
     vm->churn_limit = vm->allocated + vm->churn_cap;
     vm->grew = false;
