@@ -27,7 +27,7 @@
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
-    X(loop_lag_events,        "loop turns that took longer than 20 ms")                   \
+    X(loop_lag_events,        "loop turns that took longer than 10 ms")                   \
     X(loop_lag_ms,            "milliseconds spent in such turns")
 
 enum metric {

@@ -14,7 +14,7 @@
 #include "script/vm.h"
 #include "serve/visit.h"
 
-#define LAG_MS 20                                      /* a loop turn longer than this is counted */
+#define LAG_MS 10                                      /* a loop turn longer than this is counted */
 #define TICK_MS 500
 #define FLUSH_MS 1000                                  /* after the drain deadline: time for the last bytes to leave */
 
