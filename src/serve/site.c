@@ -27,7 +27,6 @@ struct site {
     uv_prepare_t before_poll;
     uv_check_t after_poll;
     uv_timer_t tick;
-    uint64_t turn_began;                               /* ns; 0 before the first poll */
     bool draining, told, closing;
     uint64_t drain_until;
     void (*on_drained)(void *owner);
@@ -155,25 +154,29 @@ static void on_request(void *owner, struct conn *c, const struct http_request *r
 
 /* --- time ------------------------------------------------------------------------------------------------------- */
 
-/* Before the loop waits: how long did this turn take? Garbage is collected in small steps meanwhile. */
-static void on_before_poll(uv_prepare_t *h)
+/* The loop's time is that of its last wake-up: how long have callbacks run since? Looked at after the poll's and after the timers'. */
+static void count_lag(struct site *s)
 {
-    struct site *s = h->data;
+    uint64_t ms = uv_hrtime() / 1000000 - uv_now(s->ground.loop);
 
-    vm_collect(s->gateway->vm);
-    if (s->turn_began == 0)
-        return;
-    uint64_t ms = (uv_hrtime() - s->turn_began) / 1000000;
     if (ms < LAG_MS)
         return;
     metrics_add(s->metrics, METRIC_loop_lag_events, 1);
     metrics_add(s->metrics, METRIC_loop_lag_ms, (int64_t)ms);
 }
 
-static void on_after_poll(uv_check_t *h)
+/* Before the loop waits: garbage is collected in small steps. */
+static void on_before_poll(uv_prepare_t *h)
 {
     struct site *s = h->data;
-    s->turn_began = uv_hrtime();
+
+    count_lag(s);
+    vm_collect(s->gateway->vm);
+}
+
+static void on_after_poll(uv_check_t *h)
+{
+    count_lag(h->data);
 }
 
 /* All streams are gone: once the connections have taken their last bytes (or had their time), tell. */
