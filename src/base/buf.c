@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include <assert.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +21,9 @@ void buf_reserve(struct buf *b, size_t more)
 {
     size_t want = b->len + more, cap = b->cap ? b->cap : SMALLEST;
 
-    if (want <= b->cap)
+    if (more <= b->cap - b->len)
         return;
+    assert(more < SIZE_MAX / 4 && b->len < SIZE_MAX / 4);     /* else the doubling would wrap around */
     while (cap < want)
         cap *= 2;
     b->data = mem_resize(b->data, cap);

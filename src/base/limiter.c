@@ -1,5 +1,6 @@
 #include "base/limiter.h"
 
+#include <assert.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@ struct bucket {
 
 struct shard {
     pthread_mutex_t lock;
+    struct limiter_rule rule;                          /* a copy a shard: a take needs one lock */
     struct bucket *slots[SLOTS];
     struct list used;
     size_t n;
@@ -33,8 +35,6 @@ struct limiter {
     struct limiter *next;
     char *name;
     unsigned opened;
-    pthread_mutex_t rule_lock;
-    struct limiter_rule rule;
     struct shard shards[SHARDS];
 };
 
@@ -55,7 +55,6 @@ static struct limiter *create(const char *name)
     struct limiter *l = mem_alloc(sizeof *l);
 
     l->name = mem_string(name);
-    pthread_mutex_init(&l->rule_lock, NULL);
     for (int i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&l->shards[i].lock, NULL);
         list_init(&l->shards[i].used);
@@ -65,7 +64,7 @@ static struct limiter *create(const char *name)
     return l;
 }
 
-struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
+static struct limiter *find_or_create(const char *name)
 {
     pthread_mutex_lock(&registry_lock);
     struct limiter *l = registry;
@@ -74,14 +73,26 @@ struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
     if (!l)
         l = create(name);
     l->opened++;
-    pthread_mutex_lock(&l->rule_lock);
-    l->rule = *rule;
-    if (l->rule.burst <= 0)
-        l->rule.burst = rule->rate;
-    if (l->rule.max_keys == 0)
-        l->rule.max_keys = MAX_KEYS;
-    pthread_mutex_unlock(&l->rule_lock);
     pthread_mutex_unlock(&registry_lock);
+    return l;
+}
+
+/* Nobody takes from a limiter that it did not open, so no take sees a shard without a rule. */
+struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
+{
+    struct limiter *l = find_or_create(name);
+    struct limiter_rule full = *rule;
+
+    assert(rule->rate > 0 && isfinite(rule->rate) && rule->per_ms > 0);
+    if (!(full.burst > 0))
+        full.burst = full.rate > 1 ? full.rate : 1;
+    if (full.max_keys == 0)
+        full.max_keys = MAX_KEYS;
+    for (int i = 0; i < SHARDS; i++) {
+        pthread_mutex_lock(&l->shards[i].lock);
+        l->shards[i].rule = full;
+        pthread_mutex_unlock(&l->shards[i].lock);
+    }
     return l;
 }
 
@@ -92,7 +103,6 @@ static void destroy(struct limiter *l)
             free(list_of(it, struct bucket, used));
         pthread_mutex_destroy(&l->shards[i].lock);
     }
-    pthread_mutex_destroy(&l->rule_lock);
     free(l->name);
     free(l);
 }
@@ -122,8 +132,9 @@ static void forget(struct shard *s, struct bucket *b)
     s->n--;
 }
 
-static struct bucket *bucket_of(struct shard *s, const struct limiter_rule *rule, uint64_t hash, const char *key, size_t len, uint64_t now)
+static struct bucket *bucket_of(struct shard *s, uint64_t hash, const char *key, size_t len, uint64_t now)
 {
+    size_t most = (s->rule.max_keys - 1) / SHARDS + 1;
     struct bucket **slot = &s->slots[hash / SHARDS % SLOTS], *b = *slot;
 
     while (b && !(b->hash == hash && b->len == len && memcmp(b->key, key, len) == 0))
@@ -133,13 +144,13 @@ static struct bucket *bucket_of(struct shard *s, const struct limiter_rule *rule
         list_append(&s->used, &b->used);
         return b;
     }
-    if (s->n >= (rule->max_keys + SHARDS - 1) / SHARDS)
+    while (s->n >= most)                               /* more than one when a later rule is smaller */
         forget(s, list_of(s->used.next, struct bucket, used));
     b = mem_alloc(sizeof *b + len);
     b->hash = hash;
     b->len = len;
     memcpy(b->key, key, len);
-    b->level = rule->burst;
+    b->level = s->rule.burst;
     b->at = now;
     b->next = *slot;
     *slot = b;
@@ -158,33 +169,45 @@ static void refill(struct bucket *b, const struct limiter_rule *rule, uint64_t n
         b->level = rule->burst;
 }
 
+/* Rounded down; x >= 0. (This floor is linked without libm.) */
+static double whole(double x) { return x < 0x1p53 ? (double)(uint64_t)x : x; }
+
 static uint64_t until(const struct limiter_rule *rule, double missing)
 {
-    return missing <= 0 ? 0 : (uint64_t)ceil(missing * (double)rule->per_ms / rule->rate);
+    double ms = missing * (double)rule->per_ms / rule->rate;
+
+    if (missing <= 0)
+        return 0;
+    if (!(ms < 0x1p62))
+        return LIMITER_NEVER;
+    return (uint64_t)ms + (whole(ms) < ms);            /* rounded up: then it is really there */
+}
+
+static struct limiter_answer take(struct bucket *b, const struct limiter_rule *rule, double cost)
+{
+    const double dust = 1e-9;                          /* ten refills of 0.1 are one token */
+    struct limiter_answer a = { .ok = b->level + dust >= cost };
+
+    if (a.ok)
+        b->level = b->level > cost ? b->level - cost : 0;
+    else
+        a.retry_ms = cost > rule->burst + dust ? LIMITER_NEVER : until(rule, cost - b->level - dust);
+    a.left = whole(b->level + dust);
+    a.reset_ms = until(rule, rule->burst - b->level - dust);
+    return a;
 }
 
 struct limiter_answer limiter_take(struct limiter *l, const char *key, size_t len, double cost, uint64_t now_ms)
 {
-    const double dust = 1e-9;                          /* ten refills of 0.1 are one token */
     uint64_t hash = hash_of(key, len);
     struct shard *s = &l->shards[hash % SHARDS];
-    struct limiter_answer a;
 
-    pthread_mutex_lock(&l->rule_lock);
-    struct limiter_rule rule = l->rule;
-    pthread_mutex_unlock(&l->rule_lock);
-
+    if (!(cost > 0))
+        cost = 0;
     pthread_mutex_lock(&s->lock);
-    struct bucket *b = bucket_of(s, &rule, hash, key, len, now_ms);
-    refill(b, &rule, now_ms);
-    a.ok = b->level + dust >= cost;
-    if (a.ok)
-        b->level -= cost;
-    if (b->level < 0)
-        b->level = 0;
-    a.left = floor(b->level + dust);
-    a.retry_ms = a.ok ? 0 : until(&rule, cost - b->level);
-    a.reset_ms = until(&rule, rule.burst - b->level);
+    struct bucket *b = bucket_of(s, hash, key, len, now_ms);
+    refill(b, &s->rule, now_ms);
+    struct limiter_answer a = take(b, &s->rule, cost);
     pthread_mutex_unlock(&s->lock);
     return a;
 }

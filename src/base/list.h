@@ -19,7 +19,8 @@ struct list {
 #define list_of(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
 #define list_each(it, head) for (struct list *it = (head)->next; it != (head); it = it->next)
 /* The member at hand may be removed (and freed) in the body; no other may. */
-#define list_each_safe(it, head) for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
+#define list_each_safe(it, head) \
+    for (struct list *it = (head)->next, *it##_next = it->next; it != (head); it = it##_next, it##_next = it->next)
 
 static inline void list_init(struct list *l) { l->next = l->prev = l; }
 static inline bool list_empty(const struct list *l) { return l->next == l; }

@@ -1,5 +1,7 @@
 #include "base/log.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,8 +10,8 @@
 
 #include "base/secret.h"
 
-#define VALUE_MAX 1024
-#define LINE_MAX_BYTES 8192
+#define VALUE_MOST 1024                                /* bytes of one value, escaped */
+#define LINE_MOST 8192                                 /* bytes of one line with its LF */
 
 static struct {
     enum log_level max;
@@ -88,28 +90,38 @@ static void put_risky(struct buf *b, unsigned c)
         buf_printf(b, "\\u%04x", c);
 }
 
+static void put_character(struct buf *b, const unsigned char *p, size_t left, size_t *n)
+{
+    unsigned c = code_point(p, left, n);
+
+    if (c == 0 && *p == 0)
+        buf_puts(b, "\\u0000");
+    else if (c == 0 && settings.format == LOG_JSON)
+        buf_puts(b, "\xef\xbf\xbd");
+    else if (c == 0)
+        buf_printf(b, "\\x%02x", *p);
+    else if (is_risky(c))
+        put_risky(b, c);
+    else if (c == '"' || c == '\\')
+        buf_printf(b, "\\%c", (int)c);
+    else
+        buf_append(b, (const char *)p, *n);
+}
+
+/* The cap is on what is written, not on what came: escapes make a value up to six times longer. */
 static void put_escaped(struct buf *b, const char *value, size_t len)
 {
-    const unsigned char *p = (const unsigned char *)value;
-    size_t n, end = len > VALUE_MAX ? VALUE_MAX : len;
+    size_t n, most = b->len + VALUE_MOST;
 
-    for (size_t i = 0; i < end; i += n) {
-        unsigned c = code_point(p + i, len - i, &n);
-        if (c == 0 && p[i] == 0)
-            buf_puts(b, "\\u0000");
-        else if (c == 0 && settings.format == LOG_JSON)
-            buf_puts(b, "\xef\xbf\xbd");
-        else if (c == 0)
-            buf_printf(b, "\\x%02x", p[i]);
-        else if (is_risky(c))
-            put_risky(b, c);
-        else if (c == '"' || c == '\\')
-            buf_printf(b, "\\%c", (int)c);
-        else
-            buf_append(b, value + i, n);
+    for (size_t i = 0; i < len; i += n) {
+        size_t before = b->len;
+        put_character(b, (const unsigned char *)value + i, len - i, &n);
+        if (b->len > most) {
+            b->len = before;
+            buf_puts(b, "...");
+            return;
+        }
     }
-    if (end < len)
-        buf_puts(b, "...");
 }
 
 static bool is_plain(const char *value, size_t len)
@@ -119,7 +131,7 @@ static bool is_plain(const char *value, size_t len)
         if (c <= ' ' || c >= 0x7f || c == '"' || c == '=' || c == '\\')
             return false;
     }
-    return len > 0 && len <= VALUE_MAX;
+    return len > 0 && len <= VALUE_MOST;
 }
 
 static void put_time(struct buf *b)
@@ -129,7 +141,15 @@ static void put_time(struct buf *b)
 
     clock_gettime(CLOCK_REALTIME, &t);
     gmtime_r(&t.tv_sec, &tm);
-    buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, t.tv_nsec / 1000000);
+    buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
+               t.tv_nsec / 1000000);
+}
+
+/* Text form of an event or a key; some come from scripts, so none may hold what parts fields or lines. */
+static void put_name(struct buf *b, const char *name)
+{
+    for (const char *p = name; *p && p - name < VALUE_MOST; p++)
+        buf_putc(b, *p > ' ' && *p < 0x7f && *p != '=' && *p != '"' ? *p : '_');
 }
 
 bool log_begin(struct log_line *l, enum log_level level, const char *event)
@@ -141,10 +161,13 @@ bool log_begin(struct log_line *l, enum log_level level, const char *event)
     if (settings.format == LOG_JSON) {
         buf_puts(&l->bytes, "{\"time\":\"");
         put_time(&l->bytes);
-        buf_printf(&l->bytes, "\",\"level\":\"%s\",\"event\":\"%s\"", level_names[level], event);
+        buf_printf(&l->bytes, "\",\"level\":\"%s\",\"event\":\"", level_names[level]);
+        put_escaped(&l->bytes, event, strlen(event));
+        buf_putc(&l->bytes, '"');
     } else {
         put_time(&l->bytes);
-        buf_printf(&l->bytes, " %s %s", level_names[level], event);
+        buf_printf(&l->bytes, " %s ", level_names[level]);
+        put_name(&l->bytes, event);
     }
     return true;
 }
@@ -164,19 +187,24 @@ static void put_key(struct log_line *l, const char *key)
         return;
     }
     buf_putc(&l->bytes, ' ');
-    for (const char *p = key; *p; p++)                 /* tag names come from scripts */
-        buf_putc(&l->bytes, *p > ' ' && *p < 0x7f && *p != '=' && *p != '"' ? *p : '_');
+    put_name(&l->bytes, key);
     buf_putc(&l->bytes, '=');
+}
+
+/* A field that makes the line too long is left out again; a shorter one may still find room. */
+static void end_field(struct log_line *l, size_t before)
+{
+    if (l->bytes.len > LINE_MOST - strlen("}\n"))
+        l->bytes.len = before;
 }
 
 void log_bytes(struct log_line *l, const char *key, const char *value, size_t len)
 {
     struct buf clean = BUF_EMPTY;
+    size_t before = l->bytes.len;
 
-    if (l->bytes.len > LINE_MAX_BYTES - VALUE_MAX)
-        return;                                        /* the line is full: later fields are left out */
     buf_append(&clean, value, len);
-    secret_scrub(&clean);
+    secret_scrub(&clean);                              /* before the escapes and the cut: they would hide a secret */
     put_key(l, key);
     bool bare = settings.format == LOG_TEXT && is_plain(clean.data, clean.len);
     if (!bare)
@@ -185,12 +213,36 @@ void log_bytes(struct log_line *l, const char *key, const char *value, size_t le
     if (!bare)
         buf_putc(&l->bytes, '"');
     buf_free(&clean);
+    end_field(l, before);
 }
 
 void log_int(struct log_line *l, const char *key, int64_t value)
 {
+    size_t before = l->bytes.len;
+
     put_key(l, key);
     buf_printf(&l->bytes, "%lld", (long long)value);
+    end_field(l, before);
+}
+
+/* One write a line. The lock keeps lines whole where the kernel does not: a write over PIPE_BUF into a full pipe may be parted, and a
+ * signal (the watchdog's) may cut one short.
+ */
+static void write_whole(const char *bytes, size_t len)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&lock);
+    while (len > 0) {
+        ssize_t wrote = write(settings.fd, bytes, len);
+        if (wrote < 0 && errno == EINTR)
+            continue;
+        if (wrote <= 0)
+            break;                                     /* a full disk must not stop the gateway */
+        bytes += wrote;
+        len -= (size_t)wrote;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void log_end(struct log_line *l)
@@ -198,8 +250,7 @@ void log_end(struct log_line *l)
     if (settings.format == LOG_JSON)
         buf_putc(&l->bytes, '}');
     buf_putc(&l->bytes, '\n');
-    ssize_t wrote = write(settings.fd, l->bytes.data, l->bytes.len);
-    (void)wrote;                                       /* a full disk must not stop the gateway */
+    write_whole(l->bytes.data, l->bytes.len);
     buf_free(&l->bytes);
 }
 

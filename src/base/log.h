@@ -7,9 +7,11 @@
  *         log_end(&line);
  *     }
  *
- * Text format (logfmt): `2026-11-23T14:52:26.123Z info request id=... status=200`; JSON format: {"time":...,"level":"info","event":"request",...}.
- * Values are escaped (controls, C1, U+2028/9, bidi marks, quotes; invalid UTF-8 as \xNN in text and U+FFFD in JSON), one value at most 1,024
- * bytes (then "..."), one line at most 8 KiB. Known secrets (base/secret.h) are masked. Thread-safe.
+ * Text format (logfmt): `2026-11-23T14:52:26.123Z info request id=... status=200`.
+ * JSON format: {"time":...,"level":"info","event":"request",...}.
+ * Values are escaped (controls, C1, U+2028/9, bidi marks, quotes; invalid UTF-8 as \xNN in text and U+FFFD in JSON), one value at most
+ * 1,024 bytes as written (then "..."), one line at most 8 KiB: a field that finds no room is left out. Events and keys may come from
+ * scripts and are made harmless too. Known secrets (base/secret.h) are masked in values. Thread-safe.
  */
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H

@@ -26,6 +26,8 @@ void metrics_print(struct buf *out, struct metrics *const *blocks, int n)
 
         for (int i = 0; i < n; i++)
             sum += metrics_get(blocks[i], m);
-        buf_printf(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\nsluice_%s %" PRId64 "\n", names[m], helps[m], names[m], gauge ? "gauge" : "counter", names[m], sum);
+        buf_printf(out, "# HELP sluice_%s %s\n", names[m], helps[m]);
+        buf_printf(out, "# TYPE sluice_%s %s\n", names[m], gauge ? "gauge" : "counter");
+        buf_printf(out, "sluice_%s %" PRId64 "\n", names[m], sum);
     }
 }

@@ -35,26 +35,47 @@ void secret_add(const char *value, size_t len)
     pthread_mutex_unlock(&lock);
 }
 
-static void mask(struct buf *text, const struct secret *s)
+/* Marks where the value stands: a byte of `hit` for each byte of the text, made when first needed. Values may overlap or hold one another
+ * (an old key and its longer sister), so all are looked up in the untouched text; masking one after the other would leave tails.
+ */
+static char *mark(const struct buf *text, const struct secret *s, char *hit)
 {
-    struct buf out = BUF_EMPTY;
     const char *p = text->data, *end = p + text->len;
 
-    for (char *hit; (hit = memmem(p, (size_t)(end - p), s->value, s->len)); p = hit + s->len) {
-        buf_append(&out, p, (size_t)(hit - p));
-        buf_puts(&out, "***");
+    while ((p = memmem(p, (size_t)(end - p), s->value, s->len))) {
+        if (!hit)
+            hit = mem_alloc(text->len);
+        memset(hit + (p - text->data), 1, s->len);
+        p++;
     }
-    if (p == text->data)
-        return;
-    buf_append(&out, p, (size_t)(end - p));
+    return hit;
+}
+
+static void mask(struct buf *text, const char *hit)
+{
+    struct buf out = BUF_EMPTY;
+
+    for (size_t i = 0; i < text->len; i++) {
+        if (!hit[i])
+            buf_putc(&out, text->data[i]);
+        else if (i == 0 || !hit[i - 1])
+            buf_puts(&out, "***");
+    }
     buf_free(text);
     *text = out;
 }
 
 void secret_scrub(struct buf *text)
 {
+    char *hit = NULL;
+
+    if (text->len == 0)
+        return;
     pthread_mutex_lock(&lock);
-    for (const struct secret *s = all; s && text->len; s = s->next)
-        mask(text, s);
+    for (const struct secret *s = all; s; s = s->next)
+        hit = mark(text, s, hit);
     pthread_mutex_unlock(&lock);
+    if (hit)
+        mask(text, hit);
+    free(hit);
 }

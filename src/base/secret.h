@@ -8,6 +8,6 @@
 #include "base/buf.h"
 
 void secret_add(const char *value, size_t len);        /* values shorter than 4 bytes are ignored; the same value twice is one */
-void secret_scrub(struct buf *text);                   /* every known value becomes "***" */
+void secret_scrub(struct buf *text);                   /* every run of bytes that known values cover becomes "***" */
 
 #endif

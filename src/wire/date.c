@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LATEST ((time_t)253402300799)                  /* Fri, 31 Dec 9999 23:59:59 GMT */
+
 static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 
@@ -11,9 +13,11 @@ void date_http(char out[DATE_HTTP_LEN + 1], time_t t)
     struct tm tm;
     char text[64];
 
+    if (t < 0 || t > LATEST)                           /* a file may claim any time; the format has four digits for a year */
+        t = t < 0 ? 0 : LATEST;
     gmtime_r(&t, &tm);
-    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
-             tm.tm_min, tm.tm_sec);
+    snprintf(text, sizeof text, "%s, %02d %s %04d %02d:%02d:%02d GMT", days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
+             tm.tm_hour, tm.tm_min, tm.tm_sec);
     memcpy(out, text, DATE_HTTP_LEN);
     out[DATE_HTTP_LEN] = 0;
 }
@@ -24,8 +28,9 @@ int date_http_parse(const char *s, time_t *ret)
     char day[4], month[4], back[DATE_HTTP_LEN + 1];
     int used = 0;
 
-    if (sscanf(s, "%3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", day, &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 7
-        || used != DATE_HTTP_LEN || s[used])
+    int got = sscanf(s, "%3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d GMT%n", day, &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min,
+                     &tm.tm_sec, &used);
+    if (got != 7 || used != DATE_HTTP_LEN || s[used])
         return -1;
     for (tm.tm_mon = 0; tm.tm_mon < 12 && strcmp(months[tm.tm_mon], month) != 0;)
         tm.tm_mon++;

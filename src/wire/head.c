@@ -8,6 +8,7 @@
 #define FIELDS_MAX 100
 #define TARGET_MAX (16 * 1024)
 #define BLANK_MAX 2
+#define VERSION_LEN 8                                  /* "HTTP/1.1" */
 
 enum { S_START, S_START_LF, S_METHOD, S_TARGET, S_VERSION, S_LINE_LF, S_FIELD_START, S_NAME, S_VALUE, S_END_LF };
 
@@ -23,6 +24,13 @@ static bool is_token(unsigned char c)                  /* RFC 9110 5.6.2: tchar 
 }
 
 static bool is_control(unsigned char c) { return (c < 0x20 && c != '\t') || c == 0x7f; }
+
+static bool fits_version(unsigned at, unsigned char c)
+{
+    unsigned char want = (unsigned char)"HTTP/0.0"[at];
+
+    return want == '0' ? c >= '0' && c <= '9' : c == want;
+}
 
 static enum head_verdict refuse(struct head_guard *g, enum head_verdict v, const char *why)
 {
@@ -66,10 +74,10 @@ static enum head_verdict step(struct head_guard *g, unsigned char c)
             return refuse(g, HEAD_TARGET_TOO_LONG, "the request target is too long");
         return HEAD_MORE;
     case S_VERSION:
-        if (c == '\r')
+        if (c == '\r' && g->version == VERSION_LEN)
             g->state = S_LINE_LF;
-        else if (c <= ' ' || c >= 0x7f)
-            return refuse(g, HEAD_BAD, "the request line must end with one CRLF behind the version");
+        else if (g->version == VERSION_LEN || !fits_version(g->version++, c))
+            return refuse(g, HEAD_BAD, "the request line must end with one space, a version like HTTP/1.1 and CRLF");
         return HEAD_MORE;
     case S_LINE_LF:
         if (c != '\n')
@@ -109,13 +117,12 @@ static enum head_verdict step(struct head_guard *g, unsigned char c)
 enum head_verdict head_feed(struct head_guard *g, const char *bytes, size_t len, size_t *used)
 {
     for (size_t i = 0; i < len; i++) {
+        *used = i + 1;
         if (++g->seen > g->max)
             return refuse(g, HEAD_TOO_LARGE, "the request head is too large");
         enum head_verdict v = step(g, (unsigned char)bytes[i]);
-        if (v == HEAD_MORE)
-            continue;
-        *used = i + 1;
-        return v;
+        if (v != HEAD_MORE)
+            return v;
     }
     *used = len;
     return HEAD_MORE;
@@ -135,7 +142,7 @@ const char *head_check_fields(const struct header *h, size_t n, int major, int m
         return "only HTTP/1.0 and HTTP/1.1 are spoken here";
     for (size_t i = 0; i < n; i++) {
         if (strcasecmp(h[i].name, "host") == 0) {
-            if (strpbrk(h[i].value, " \t,/@"))
+            if (strpbrk(h[i].value, " \t,/@?#\\"))
                 return "the Host field is malformed";
             hosts++;
         } else if (strcasecmp(h[i].name, "content-length") == 0) {

@@ -5,58 +5,77 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int parse_span(struct ip *ret, const char *s, size_t len)
+/* *mapped: it was an IPv4 address in IPv6 clothes. */
+static int parse_span(struct ip *ret, const char *s, size_t len, bool *mapped)
 {
-    static const unsigned char mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+    static const unsigned char prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
+    bool bracketed = len >= 2 && s[0] == '[' && s[len - 1] == ']';
     char text[64];
     struct ip ip = { .v4 = false };
 
-    if (len >= 2 && s[0] == '[' && s[len - 1] == ']') {
+    if (bracketed) {
         s++;
         len -= 2;
     }
-    if (len == 0 || len >= sizeof text)
+    if (len == 0 || len >= sizeof text || memchr(s, 0, len))
         return -1;
     memcpy(text, s, len);
     text[len] = 0;
-    if (inet_pton(AF_INET, text, ip.b) == 1) {
+    *mapped = false;
+    if (!bracketed && inet_pton(AF_INET, text, ip.b) == 1) {
         ip.v4 = true;
     } else if (inet_pton(AF_INET6, text, ip.b) != 1) {
         return -1;
-    } else if (memcmp(ip.b, mapped, 12) == 0) {
+    } else if (memcmp(ip.b, prefix, 12) == 0) {
         memmove(ip.b, ip.b + 12, 4);
         memset(ip.b + 4, 0, 12);
-        ip.v4 = true;
+        ip.v4 = *mapped = true;
     }
     *ret = ip;
     return 0;
 }
 
-int ip_parse(struct ip *ret, const char *s) { return parse_span(ret, s, strlen(s)); }
+int ip_parse(struct ip *ret, const char *s)
+{
+    bool mapped;
+
+    return parse_span(ret, s, strlen(s), &mapped);
+}
 
 void ip_print(const struct ip *ip, char out[46])
 {
     inet_ntop(ip->v4 ? AF_INET : AF_INET6, ip->b, out, 46);
 }
 
+/* 1*3DIGIT, at most `most`; -1: it is not. */
+static int parse_bits(const char *s, int most)
+{
+    int bits = 0;
+    size_t n = strspn(s, "0123456789");
+
+    if (n == 0 || n > 3 || s[n])
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        bits = bits * 10 + (s[i] - '0');
+    return bits <= most ? bits : -1;
+}
+
 int cidr_parse(struct cidr *ret, const char *s)
 {
     const char *slash = strchr(s, '/');
     struct cidr c;
+    bool mapped;
 
-    if (parse_span(&c.net, s, slash ? (size_t)(slash - s) : strlen(s)) != 0)
+    if (parse_span(&c.net, s, slash ? (size_t)(slash - s) : strlen(s), &mapped) != 0)
         return -1;
-    int most = c.net.v4 ? 32 : 128;
-    c.bits = most;
+    c.bits = c.net.v4 ? 32 : 128;
     if (slash) {
-        char *end;
-        if (slash[1] < '0' || slash[1] > '9')
-            return -1;
-        long bits = strtol(slash + 1, &end, 10);
-        if (*end || bits > most)
-            return -1;
-        c.bits = (int)bits;
+        c.bits = parse_bits(slash + 1, mapped ? 128 : c.bits);
+        if (mapped)
+            c.bits -= 96;                              /* counted in IPv6; the mapping's own bits are gone */
     }
+    if (c.bits < 0)
+        return -1;
     *ret = c;
     return 0;
 }
@@ -89,16 +108,31 @@ static bool is_trusted(const struct ip *ip, const struct cidr *trusted, size_t n
     return false;
 }
 
+/* "" or ":80": what may stand behind an address. */
+static bool is_port(const char *s, size_t len)
+{
+    if (len == 0)
+        return true;
+    if (*s != ':' || len < 2 || len > 6)
+        return false;
+    for (size_t i = 1; i < len; i++)
+        if (s[i] < '0' || s[i] > '9')
+            return false;
+    return true;
+}
+
 /* One entry of X-Forwarded-For: an address, perhaps with a port. */
 static int parse_entry(struct ip *ret, const char *s, size_t len)
 {
     const char *colon = memchr(s, ':', len), *bracket = memchr(s, ']', len);
+    size_t part = len;
+    bool mapped;
 
     if (bracket)
-        return parse_span(ret, s, (size_t)(bracket - s) + 1);
-    if (colon && !memchr(colon + 1, ':', len - (size_t)(colon - s) - 1))
-        return parse_span(ret, s, (size_t)(colon - s));
-    return parse_span(ret, s, len);
+        part = (size_t)(bracket - s) + 1;
+    else if (colon && !memchr(colon + 1, ':', len - (size_t)(colon - s) - 1))
+        part = (size_t)(colon - s);                    /* one colon: IPv4 and a port; more: IPv6 */
+    return is_port(s + part, len - part) ? parse_span(ret, s, part, &mapped) : -1;
 }
 
 void ip_client(struct ip *ret, const struct ip *peer, const char *forwarded, const struct cidr *trusted, size_t n)

@@ -15,7 +15,8 @@ bool cidr_has(const struct cidr *c, const struct ip *ip);
 /* What a limit is keyed by: IPv4 whole, IPv6 by /64, as text. */
 void ip_key(const struct ip *ip, char out[46]);
 /* The client behind trusted proxies: the right-most address in X-Forwarded-For (all its lines joined by commas) that is not trusted,
- * if the peer is trusted; else the peer. An entry that is no address (ports are tolerated: "1.2.3.4:5", "[::1]:5") ends the walk: the last good one counts. */
+ * if the peer is trusted; else the peer. An entry that is no address (ports are tolerated: "1.2.3.4:5", "[::1]:5") ends the walk: the last
+ * good one counts. */
 void ip_client(struct ip *ret, const struct ip *peer, const char *forwarded, const struct cidr *trusted, size_t n);
 
 #endif

@@ -1,12 +1,13 @@
+/* The tokenizer. What may come next is one of the states below; whether we are in an object or in an array is a bit a level. What stands
+ * inside strings is json_text.c's.
+ */
 #include "wire/json.h"
 
+#include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "wire/utf8.h"
-
-enum expect { E_VALUE, E_FIRST_KEY, E_KEY, E_FIRST_ITEM, E_COMMA, E_END };
+enum expect { E_VALUE, E_FIRST_KEY, E_FIRST_ITEM, E_COMMA, E_END };
 
 void json_open(struct json_reader *r, const char *bytes, size_t len)
 {
@@ -22,7 +23,7 @@ static enum json_kind bad(struct json_reader *r, struct json_token *t, const cha
     r->error = why;
     r->pos = r->end;
     r->state = E_END;
-    t->kind = JSON_ERROR;
+    *t = (struct json_token){ .kind = JSON_ERROR };
     return JSON_ERROR;
 }
 
@@ -72,48 +73,60 @@ static enum json_kind pop(struct json_reader *r, struct json_token *t)
 
 static bool is_hex(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
-/* Eight bytes at a time: is there a quote, a backslash or a control among them? (Hacker's Delight, "find first 0-byte") */
-static bool is_special(uint64_t w)
+/* The first quote, backslash or control at or behind p, eight bytes a step (Hacker's Delight, "find first 0-byte"). */
+static const char *find_special(const char *p, const char *end)
 {
     const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-    uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+    uint64_t w;
 
-    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high;
+    for (; end - p >= 8; p += 8) {
+        memcpy(&w, p, 8);
+        w = le64toh(w);                                /* p[0] is the lowest byte */
+        uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\';
+        uint64_t hit = (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((w - ones * 0x20) & ~w)) & high;
+        if (hit)
+            return p + __builtin_ctzll(hit) / 8;       /* the lowest is true; a borrow spoils only those above it */
+    }
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20)
+        p++;
+    return p;
+}
+
+/* p stands behind a backslash. NULL: fine, and *p is behind the escape. */
+static const char *escape(const char **p, const char *end)
+{
+    const char *q = *p;
+
+    if (q >= end)
+        return "a string does not end";
+    if (*q != 'u') {
+        *p = q + 1;
+        return memchr("\"\\/bfnrt", *q, 8) ? NULL : "an unknown escape in a string";
+    }
+    if (end - q < 5 || !is_hex(q[1]) || !is_hex(q[2]) || !is_hex(q[3]) || !is_hex(q[4]))
+        return "\\u wants four hex digits";
+    *p = q + 5;
+    return NULL;
 }
 
 /* r->pos stands behind the opening quote. Returns why it is wrong, or NULL. */
 static const char *string(struct json_reader *r, struct json_token *t)
 {
-    const char *p = r->pos;
-    uint64_t w;
+    const char *p = r->pos, *why;
 
     t->bytes = p;
     t->escaped = false;
-    for (;;) {
-        while (r->end - p >= 8 && (memcpy(&w, p, 8), !is_special(w)))
-            p += 8;
-        if (p >= r->end)
-            return "a string does not end";
-        unsigned char c = (unsigned char)*p;
-        if (c == '"')
-            break;
-        if (c < 0x20)
+    while ((p = find_special(p, r->end)) < r->end && *p != '"') {
+        if (*p != '\\')
             return "a control character in a string";
         p++;
-        if (c != '\\')
-            continue;
         t->escaped = true;
-        if (p >= r->end)
-            return "a string does not end";
-        c = (unsigned char)*p++;
-        if (c == 'u') {
-            if (r->end - p < 4 || !is_hex(p[0]) || !is_hex(p[1]) || !is_hex(p[2]) || !is_hex(p[3]))
-                return "\\u wants four hex digits";
-            p += 4;
-        } else if (!memchr("\"\\/bfnrt", c, 8)) {
-            return "an unknown escape in a string";
-        }
+        why = escape(&p, r->end);
+        if (why)
+            return why;
     }
+    if (p >= r->end)
+        return "a string does not end";
     t->len = (size_t)(p - t->bytes);
     r->pos = p + 1;
     return NULL;
@@ -214,12 +227,13 @@ enum json_kind json_next(struct json_reader *r, struct json_token *t)
 {
     t->escaped = false;
     if (r->error)
-        return t->kind = JSON_ERROR;
+        return bad(r, t, r->error);
     skip_space(r);
     if (r->state == E_END) {
         if (r->pos < r->end)
             return bad(r, t, "bytes behind the document");
-        return t->kind = JSON_END;
+        *t = (struct json_token){ .kind = JSON_END };
+        return JSON_END;
     }
     if (r->pos >= r->end)
         return bad(r, t, "the document ends early");
@@ -281,103 +295,4 @@ bool json_valid(const char *bytes, size_t len)
         json_next(&r, &t);
     } while (t.kind != JSON_ERROR && t.kind != JSON_END);
     return t.kind == JSON_END;
-}
-
-static unsigned hex4(const char *p)
-{
-    unsigned v = 0;
-
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        v = v << 4 | (unsigned)(c <= '9' ? c - '0' : (c | 0x20) - 'a' + 10);
-    }
-    return v;
-}
-
-void json_unescape(struct buf *out, const char *p, size_t len)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    const char *end = p + len;
-    char four[4];
-
-    buf_reserve(out, len);
-    while (p < end) {
-        const char *slash = memchr(p, '\\', (size_t)(end - p));
-        buf_append(out, p, (size_t)((slash ? slash : end) - p));
-        if (!slash)
-            return;
-        p = slash + 2;
-        if (slash[1] != 'u') {
-            buf_putc(out, to[strchr(from, slash[1]) - from]);
-            continue;
-        }
-        uint32_t c = hex4(p);
-        p += 4;
-        if (c >= 0xd800 && c < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
-            uint32_t low = hex4(p + 2);
-            if (low >= 0xdc00 && low < 0xe000) {
-                c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
-                p += 6;
-            }
-        }
-        buf_append(out, four, (size_t)utf8_put(four, c));   /* a lone surrogate: its three bytes */
-    }
-}
-
-bool json_key_is(const struct json_token *t, const char *name)
-{
-    size_t n = strlen(name);
-
-    if (!t->escaped)
-        return t->len == n && memcmp(t->bytes, name, n) == 0;
-    struct buf plain = BUF_EMPTY;
-    json_unescape(&plain, t->bytes, t->len);
-    bool same = plain.len == n && memcmp(plain.data, name, n) == 0;
-    buf_free(&plain);
-    return same;
-}
-
-/* --- out -------------------------------------------------------------------------------------------------------- */
-
-/* How many bytes from p on may stand as they are. */
-static size_t plain_run(const char *p, const char *end)
-{
-    const char *from = p;
-
-    for (; p < end; p++) {
-        unsigned char c = (unsigned char)*p;
-        if (c < 0x20 || c == '"' || c == '\\' || c == 0x7f)
-            break;
-        if (c == 0xe2 && end - p >= 3 && (unsigned char)p[1] == 0x80 && ((unsigned char)p[2] & 0xfe) == 0xa8)
-            break;                                     /* U+2028, U+2029 */
-    }
-    return (size_t)(p - from);
-}
-
-void json_put_string(struct buf *out, const char *p, size_t len)
-{
-    static const char from[] = "\"\\\b\f\n\r\t", to[] = "\"\\bfnrt";
-    const char *end = p + len;
-
-    buf_reserve(out, len + 2);
-    buf_putc(out, '"');
-    while (p < end) {
-        size_t n = plain_run(p, end);
-        buf_append(out, p, n);
-        p += n;
-        if (p == end)
-            break;
-        const char *known = *p ? strchr(from, *p) : NULL;
-        if (known) {
-            buf_putc(out, '\\');
-            buf_putc(out, to[known - from]);
-            p++;
-        } else if ((unsigned char)*p == 0xe2) {
-            buf_puts(out, (unsigned char)p[2] == 0xa8 ? "\\u2028" : "\\u2029");
-            p += 3;
-        } else {
-            buf_printf(out, "\\u%04x", (unsigned char)*p++);
-        }
-    }
-    buf_putc(out, '"');
 }

@@ -9,6 +9,7 @@
 
 struct node {
     char *key;                                         /* member name; NULL: an index */
+    size_t key_len;
     size_t index;
     int place;                                         /* which path ends here, -1: none */
     struct node *child, *next;
@@ -17,6 +18,7 @@ struct node {
 struct json_places {
     struct node root;
     size_t n;
+    size_t *same;                                      /* for each path: the first one that names the same place (itself, mostly) */
 };
 
 static void free_nodes(struct node *n)
@@ -35,6 +37,7 @@ void json_places_free(struct json_places *p)
     if (!p)
         return;
     free_nodes(p->root.child);
+    free(p->same);
     free(p);
 }
 
@@ -43,10 +46,11 @@ static struct node *child_of(struct node *parent, const char *key, size_t len, s
     struct node **at = &parent->child;
 
     for (; *at; at = &(*at)->next)
-        if (key ? (*at)->key && strlen((*at)->key) == len && memcmp((*at)->key, key, len) == 0 : !(*at)->key && (*at)->index == index)
+        if (key ? (*at)->key && (*at)->key_len == len && memcmp((*at)->key, key, len) == 0 : !(*at)->key && (*at)->index == index)
             return *at;
     *at = mem_alloc(sizeof **at);
     (*at)->key = key ? mem_copy(key, len) : NULL;
+    (*at)->key_len = len;
     (*at)->index = index;
     (*at)->place = -1;
     return *at;
@@ -61,7 +65,7 @@ static int add_path(struct json_places *p, const char *path, int place)
         if (*path == '[') {
             char *end;
             size_t index = strtoul(path + 1, &end, 10);
-            if (end == path + 1 || *end != ']')
+            if (path[1] < '0' || path[1] > '9' || *end != ']')
                 return -1;
             n = child_of(n, NULL, 0, index);
             path = end + 1;
@@ -77,7 +81,10 @@ static int add_path(struct json_places *p, const char *path, int place)
         else if (*path && *path != '[')
             return -1;
     }
-    if (n != &p->root)
+    p->same[place] = (size_t)place;
+    if (n->place >= 0)
+        p->same[place] = (size_t)n->place;
+    else if (n != &p->root)
         n->place = place;
     return 0;
 }
@@ -87,6 +94,7 @@ struct json_places *json_places_compile(const char *const *paths, size_t n, cons
     struct json_places *p = mem_alloc(sizeof *p);
 
     p->n = n;
+    p->same = mem_alloc(n * sizeof *p->same);
     p->root.place = -1;
     for (size_t i = 0; i < n; i++) {
         if (add_path(p, paths[i], (int)i) == 0)
@@ -100,10 +108,17 @@ struct json_places *json_places_compile(const char *const *paths, size_t n, cons
 
 static int walk(struct json_reader *r, const struct node *at, struct json_token *t, struct json_place_found *found);
 
-/* A value that no path names. */
-static int pass(struct json_reader *r, const struct json_token *t)
+static const struct node *member(const struct node *at, const struct json_token *key)
 {
-    return json_skip(r, t);
+    const struct node *n = at->child;
+
+    if (key->escaped)
+        while (n && !(n->key && json_key_is(key, n->key)))
+            n = n->next;
+    else
+        while (n && !(n->key && n->key_len == key->len && memcmp(n->key, key->bytes, key->len) == 0))
+            n = n->next;
+    return n;
 }
 
 static int walk_object(struct json_reader *r, const struct node *at, struct json_place_found *found)
@@ -111,10 +126,8 @@ static int walk_object(struct json_reader *r, const struct node *at, struct json
     struct json_token t;
 
     while (json_next(r, &t) == JSON_KEY) {
-        const struct node *n = at->child;
-        while (n && !(n->key && json_key_is(&t, n->key)))
-            n = n->next;
-        if (json_next(r, &t) == JSON_ERROR || (n ? walk(r, n, &t, found) : pass(r, &t)) != 0)
+        const struct node *n = member(at, &t);
+        if (json_next(r, &t) == JSON_ERROR || (n ? walk(r, n, &t, found) : json_skip(r, &t)) != 0)
             return -1;
     }
     return t.kind == JSON_OBJECT_END ? 0 : -1;
@@ -131,7 +144,7 @@ static int walk_array(struct json_reader *r, const struct node *at, struct json_
             return -1;
         while (n && (n->key || n->index != i))
             n = n->next;
-        if ((n ? walk(r, n, &t, found) : pass(r, &t)) != 0)
+        if ((n ? walk(r, n, &t, found) : json_skip(r, &t)) != 0)
             return -1;
     }
     return 0;
@@ -174,9 +187,11 @@ int json_places_find(const struct json_places *p, const char *bytes, size_t len,
     struct json_token t;
 
     for (size_t i = 0; i < p->n; i++)
-        found[i].token.kind = JSON_ERROR;
+        found[i].token = (struct json_token){ .kind = JSON_ERROR };
     json_open(&r, bytes, len);
-    if (json_next(&r, &t) == JSON_ERROR || walk(&r, &p->root, &t, found) != 0)
+    if (json_next(&r, &t) == JSON_ERROR || walk(&r, &p->root, &t, found) != 0 || json_next(&r, &t) != JSON_END)
         return -1;
-    return json_next(&r, &t) == JSON_END ? 0 : -1;
+    for (size_t i = 0; i < p->n; i++)
+        found[i] = found[p->same[i]];
+    return 0;
 }

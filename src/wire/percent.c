@@ -14,14 +14,16 @@ int percent_decode(struct buf *out, const char *s, size_t len, bool plus_is_spac
     for (size_t i = 0; i < len; i++) {
         char c = s[i];
         if (c == '%') {
-            int high = i + 2 < len ? hex(s[i + 1]) : -1, low = i + 2 < len ? hex(s[i + 2]) : -1;
-            if (i + 2 >= len || high < 0 || low < 0 || (high == 0 && low == 0))
+            int high = len - i > 2 ? hex(s[i + 1]) : -1, low = len - i > 2 ? hex(s[i + 2]) : -1;
+            if (high < 0 || low < 0)
                 return -1;
             c = (char)(high << 4 | low);
             i += 2;
         } else if (c == '+' && plus_is_space) {
             c = ' ';
         }
+        if (c == 0)
+            return -1;
         buf_putc(out, c);
     }
     return 0;
@@ -48,9 +50,9 @@ int query_next(const char **cursor, struct buf *name, struct buf *value)
     size_t name_len = eq ? (size_t)(eq - p) : len;
 
     *cursor = p + len;
+    value->len = 0;
     if (decode_part(name, p, name_len) != 0)
         return -1;
-    value->len = 0;
     if (eq && decode_part(value, eq + 1, len - name_len - 1) != 0)
         return -1;
     return 1;

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 
-/* Appends the decoded bytes. 0, or -1 at a '%' without two hex digits or a decoded NUL (out keeps what came before). */
+/* Appends the decoded bytes. 0, or -1 at a '%' without two hex digits or a NUL, plain or decoded (out keeps what came before). */
 int percent_decode(struct buf *out, const char *s, size_t len, bool plus_is_space);
 
 /* The next name=value of a query string; both are decoded and checked (UTF-8). Returns 1 (one was read), 0 (the end), -1 (bad

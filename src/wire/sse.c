@@ -1,12 +1,16 @@
-/* Lines are searched once (memchr finds '\n'; a '\r' before it ends a line too). A single data line is given out as a span of the input; only an
- * event with several data lines is joined in a buffer of its own.
+/* The happy path: an upstream's read holds whole events of one data line each. The line end is found by memchr, the data is given out as a
+ * span of `in`, and when all is read `in` goes back to the allocator, so a stream between two tokens holds no memory. Only an event with
+ * several data lines is joined in a buffer of its own, and only a cut line stays in `in`.
+ *
+ * No byte is searched twice: `lf` remembers the next LF (or how far there is none), `scan` how far there is no CR. Without the first, a
+ * stream that ends its lines with CR alone would search for an LF from each line to the end.
  */
 #include "wire/sse.h"
 
 #include <string.h>
 
 #define DEFAULT_LIMIT (1024 * 1024)
-#define COMPACT 16384                                  /* bytes read before the rest is moved down */
+#define COMPACT 4096                                   /* bytes read before the rest moves to a smaller buffer */
 
 void sse_init(struct sse_reader *r, size_t limit)
 {
@@ -20,31 +24,44 @@ void sse_fini(struct sse_reader *r)
     buf_free(&r->data);
 }
 
+/* Lets go of what was read. The rest is copied only when it is less than what goes, so each byte is copied once or so in its life. */
 static void give_back(struct sse_reader *r)
 {
+    size_t rest = r->in.len - r->pos;
+    struct buf kept = BUF_EMPTY;
+
     if (r->span || r->pos == 0)
         return;                                        /* the event in the making still points into `in` */
-    if (r->pos == r->in.len) {
-        buf_free(&r->in);
-        r->pos = r->scan = 0;
-    } else if (r->pos >= COMPACT) {
-        buf_consume(&r->in, r->pos);
-        r->scan -= r->pos;
-        r->pos = 0;
-    }
+    if (rest > 0 && (r->pos < COMPACT || r->pos < rest))
+        return;
+    buf_append(&kept, r->in.data + r->pos, rest);
+    buf_free(&r->in);
+    r->in = kept;
+    r->scan = r->scan > r->pos ? r->scan - r->pos : 0;
+    r->lf = r->lf > r->pos ? r->lf - r->pos : 0;
+    r->pos = 0;
 }
 
 void sse_feed(struct sse_reader *r, const char *bytes, size_t len)
 {
-    const char *old = r->in.data;
-
     if (r->failed)
         return;
     give_back(r);
-    old = r->in.data;
+    size_t span_at = r->span ? (size_t)(r->span - r->in.data) : 0;
     buf_append(&r->in, bytes, len);
-    if (r->span && r->in.data != old)
-        r->span = r->in.data + (r->span - old);
+    if (r->span)
+        r->span = r->in.data + span_at;                /* `in` may have moved */
+}
+
+/* Offset of the next LF at or behind `pos`, in.len if there is none yet. */
+static size_t next_lf(struct sse_reader *r)
+{
+    if (r->lf < r->pos)
+        r->lf = r->pos;
+    if (r->lf == r->in.len || r->in.data[r->lf] == '\n')
+        return r->lf;
+    const char *hit = memchr(r->in.data + r->lf, '\n', r->in.len - r->lf);
+    return r->lf = hit ? (size_t)(hit - r->in.data) : r->in.len;
 }
 
 /* The next whole line as [*line, *line + *len). False: there is none yet. */
@@ -55,23 +72,22 @@ static bool next_line(struct sse_reader *r, const char **line, size_t *len)
         if (r->in.data[r->pos] == '\n')
             r->pos++;
     }
+    if (r->pos == r->in.len)
+        return false;
     if (r->scan < r->pos)
         r->scan = r->pos;
-    if (r->scan == r->in.len)
-        return false;
 
-    const char *from = r->in.data + r->scan, *end = r->in.data + r->in.len;
-    const char *lf = memchr(from, '\n', (size_t)(end - from));
-    const char *cr = memchr(from, '\r', (size_t)((lf ? lf : end) - from));
-    const char *stop = cr ? cr : lf;
-    if (!stop) {
-        r->scan = r->in.len;
+    size_t stop = next_lf(r);
+    const char *cr = memchr(r->in.data + r->scan, '\r', stop - r->scan);
+    if (cr)
+        stop = (size_t)(cr - r->in.data);
+    r->scan = stop;
+    if (stop == r->in.len)
         return false;
-    }
     *line = r->in.data + r->pos;
-    *len = (size_t)(stop - *line);
-    r->pos = r->scan = (size_t)(stop - r->in.data) + 1;
-    r->skip_lf = stop == cr;
+    *len = stop - r->pos;
+    r->pos = stop + 1;
+    r->skip_lf = cr;
     return true;
 }
 
@@ -122,6 +138,7 @@ static void read_field(struct sse_reader *r, const char *line, size_t len)
 
 static void begin_event(struct sse_reader *r)
 {
+    buf_consume(&r->data, r->data.len);                /* gives big memory back */
     r->data_lines = 0;
     r->event_bytes = 0;
     r->span = NULL;
@@ -132,7 +149,8 @@ static enum sse_got too_long(struct sse_reader *r)
 {
     r->failed = true;
     sse_fini(r);
-    r->pos = r->scan = 0;
+    r->pos = r->scan = r->lf = 0;
+    r->data_lines = 0;
     r->span = NULL;
     return SSE_TOO_LONG;
 }
@@ -179,7 +197,12 @@ enum sse_got sse_next(struct sse_reader *r, struct sse_event *ret)
     return SSE_MORE;
 }
 
-size_t sse_waiting(const struct sse_reader *r) { return r->in.len - r->pos + r->data.len; }
+size_t sse_waiting(const struct sse_reader *r)
+{
+    size_t making = r->data_lines > 1 ? r->data.len : r->span ? r->span_len : 0;
+
+    return r->in.len - r->pos + making;
+}
 
 bool sse_clean(const struct sse_reader *r)
 {

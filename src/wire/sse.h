@@ -5,6 +5,9 @@
  *     sse_feed(&r, bytes, len);
  *     while ((got = sse_next(&r, &ev)) == SSE_EVENT) ...
  *
+ * As the standard says, `data` without a value is an event with empty data, and an event without any data line is none. What stands behind
+ * the last empty line when the stream ends is no event. `id` and `retry` are read over: nobody here reconnects.
+ *
  * Invariant: the events do not depend on how the bytes were cut.
  */
 #ifndef SLUICE_WIRE_SSE_H
@@ -30,7 +33,8 @@ struct sse_event {
 struct sse_reader {
     struct buf in;                                     /* fed, not yet read */
     size_t pos;                                        /* read so far in `in` */
-    size_t scan;                                       /* looked at so far for a line end: no byte is searched twice */
+    size_t scan;                                       /* searched so far for CR: no byte is searched twice */
+    size_t lf;                                         /* the next LF in `in`, or searched so far */
     struct buf data;                                   /* data lines of the event in the making, when more than one */
     char name[64];                                     /* longer event names are cut */
     size_t limit;                                      /* bytes an event or line may have */

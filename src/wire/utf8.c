@@ -99,8 +99,8 @@ size_t utf8_count(const char *bytes, size_t len)
 
 bool utf8_is_space(uint32_t c)
 {
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029
-        || c == 0x202f || c == 0x205f || c == 0x3000;
+    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028
+        || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
 void utf8_trim(const char **bytes, size_t *len)
@@ -126,17 +126,19 @@ void utf8_trim(const char **bytes, size_t *len)
 
 static void replace(struct buf *out) { buf_append(out, "\xef\xbf\xbd", 3); }
 
-static bool is_high_half(const unsigned char *p, size_t n) { return n >= 3 && p[0] == 0xed && p[1] >= 0xa0 && p[1] <= 0xaf && (p[2] & 0xc0) == 0x80; }
-static bool is_low_half(const unsigned char *p, size_t n) { return n >= 3 && p[0] == 0xed && p[1] >= 0xb0 && p[1] <= 0xbf && (p[2] & 0xc0) == 0x80; }
-
-/* Could these bytes still become one half of a surrogate pair? */
-static bool begins_half(const unsigned char *p, size_t n, bool high)
+/* A surrogate half as its three bytes: high is ED A0..AF xx, low is ED B0..BF xx. */
+static bool is_half(const unsigned char *p, size_t n, unsigned kind)
 {
-    if (n >= 1 && p[0] != 0xed)
-        return false;
-    if (n >= 2 && !(high ? p[1] >= 0xa0 && p[1] <= 0xaf : p[1] >= 0xb0 && p[1] <= 0xbf))
-        return false;
-    return n < 3;
+    return n >= 3 && p[0] == 0xed && (p[1] & 0xf0) == kind && (p[2] & 0xc0) == 0x80;
+}
+
+static bool is_high_half(const unsigned char *p, size_t n) { return is_half(p, n, 0xa0); }
+static bool is_low_half(const unsigned char *p, size_t n) { return is_half(p, n, 0xb0); }
+
+/* Could n < 3 bytes still become a half? Without any byte: anything could. */
+static bool may_become_half(const unsigned char *p, size_t n, bool low_only)
+{
+    return n < 3 && (n < 1 || p[0] == 0xed) && (n < 2 || (p[1] & 0xf0) == 0xb0 || (!low_only && (p[1] & 0xf0) == 0xa0));
 }
 
 static uint32_t half(const unsigned char *p) { return 0xd000u | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu); }
@@ -152,61 +154,66 @@ static size_t ill_formed(const char *p, size_t n)
     return 1;
 }
 
-/* Takes one unit at p: how many bytes it used, 0: more are needed. */
-static size_t mend_one(struct buf *out, const unsigned char *p, size_t n)
+/* Takes one unit at p: how many bytes it used, 0: more are needed to tell (never when `last`, nothing comes behind). The answer for some
+ * bytes must be the same however many more are at hand, else the text would depend on how it was cut.
+ */
+static size_t mend_one(struct buf *out, const unsigned char *p, size_t n, bool last)
 {
-    char four[4];
     uint32_t c;
     int len = utf8_next((const char *)p, (const char *)p + n, &c);
+    bool high = is_high_half(p, n);
 
     if (len > 0) {
         buf_append(out, (const char *)p, (size_t)len);
         return (size_t)len;
     }
-    if (len == 0)
-        return 0;
-    if (is_high_half(p, n)) {
-        if (is_low_half(p + 3, n - 3)) {
-            c = 0x10000 + ((half(p) - 0xd800) << 10) + (half(p + 3) - 0xdc00);
-            buf_append(out, four, (size_t)utf8_put(four, c));
-            return 6;
-        }
-        if (begins_half(p + 3, n - 3, false))
-            return 0;
-        replace(out);
-        return 3;
+    if (high && is_low_half(p + 3, n - 3)) {
+        char four[4];
+        buf_append(out, four, (size_t)utf8_put(four, 0x10000 + ((half(p) - 0xd800) << 10) + (half(p + 3) - 0xdc00)));
+        return 6;
     }
-    if (begins_half(p, n, true))
+    if (!last && (len == 0 || (high ? may_become_half(p + 3, n - 3, true) : may_become_half(p, n, false))))
         return 0;
-    if (is_low_half(p, n)) {
-        replace(out);
-        return 3;
-    }
     replace(out);
-    return ill_formed((const char *)p, n);
+    return high || is_low_half(p, n) ? 3 : ill_formed((const char *)p, n);   /* a lone half is one U+FFFD */
+}
+
+static void drop_waiting(struct utf8_mender *m, size_t n)
+{
+    m->n -= (unsigned char)n;
+    memmove(m->wait, m->wait + n, m->n);
+}
+
+/* Where the valid text that begins at p ends. */
+static const char *skip_valid(const char *p, const char *end)
+{
+    uint32_t c;
+    int n;
+
+    while ((p = skip_ascii(p, end)) < end && (n = utf8_next(p, end, &c)) > 0)
+        p += n;
+    return p;
 }
 
 void utf8_mend(struct utf8_mender *m, struct buf *out, const char *bytes, size_t len)
 {
     const char *end = bytes + len;
+    size_t used;
 
     while (m->n > 0 && bytes < end) {                  /* finish what waited, a byte at a time */
         m->wait[m->n++] = (unsigned char)*bytes++;
-        size_t used;
-        while (m->n > 0 && (used = mend_one(out, m->wait, m->n)) > 0) {
-            m->n -= (unsigned char)used;
-            memmove(m->wait, m->wait + used, m->n);
-        }
+        while (m->n > 0 && (used = mend_one(out, m->wait, m->n, false)) > 0)
+            drop_waiting(m, used);
     }
     while (bytes < end) {
-        const char *stop = skip_ascii(bytes, end);
+        const char *stop = skip_valid(bytes, end);
         buf_append(out, bytes, (size_t)(stop - bytes));
         bytes = stop;
         if (bytes == end)
             return;
-        size_t used = mend_one(out, (const unsigned char *)bytes, (size_t)(end - bytes));
+        used = mend_one(out, (const unsigned char *)bytes, (size_t)(end - bytes), false);
         if (used == 0) {
-            m->n = (unsigned char)(end - bytes);
+            m->n = (unsigned char)(end - bytes);       /* at most a high half and two bytes of a low one */
             memcpy(m->wait, bytes, m->n);
             return;
         }
@@ -216,10 +223,6 @@ void utf8_mend(struct utf8_mender *m, struct buf *out, const char *bytes, size_t
 
 void utf8_mend_end(struct utf8_mender *m, struct buf *out)
 {
-    if (m->n == 0)
-        return;
-    replace(out);
-    if (is_high_half(m->wait, m->n) && m->n > 3)       /* a high half, and the beginning of a low one */
-        replace(out);
-    m->n = 0;
+    while (m->n > 0)
+        drop_waiting(m, mend_one(out, m->wait, m->n, true));
 }

@@ -21,7 +21,8 @@ void utf8_trim(const char **bytes, size_t *len);
 
 /* Mends model text that arrives in pieces: `feed` appends valid UTF-8 to `out`; invalid bytes become U+FFFD (one per maximal subpart), a
  * beginning cut at the end of a piece waits for the next one, a surrogate pair that came as two 3-byte halves (from JSON "\ud83d" and
- * "\ude00" in two events) becomes its character. `end` appends U+FFFD for what still waits. */
+ * "\ude00" in two events) becomes its character, a half without its partner one U+FFFD. `end` appends U+FFFD for what still waits.
+ * Invariant: the text does not depend on how the bytes were cut. */
 struct utf8_mender {
     unsigned char wait[6];
     unsigned char n;                                                /* bytes waiting */
