@@ -47,10 +47,11 @@ static void *refuse(struct vm *vm)
 static void *allocate(void *ud, void *block, size_t old, size_t size)
 {
     struct vm *vm = ud;
+    bool object = !block && old != 0;                  /* then `old` is the kind of a new object; stacks and tables' parts have none */
     void *ret;
 
     if (!block)
-        old = 0;                                       /* Lua tells the kind of object there */
+        old = 0;
     if (size == 0) {
         free(block);
         vm->used -= old;
@@ -66,7 +67,7 @@ static void *allocate(void *ud, void *block, size_t old, size_t size)
             return refuse(vm);
         }
         vm->allocated += more;
-        if (block && size > GROWN)
+        if (!object && size > GROWN)
             vm->grew = true;
     }
     ret = realloc(block, size);

@@ -34,8 +34,6 @@ static bool failed(struct stream *s)
     bool open = s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook);
 
     tell_failure(s, s->call.message);
-    if (s->call.failure != CALL_RAISED)
-        metrics_add(s->metrics, METRIC_lua_killed, 1);
     if (!open) {
         stream_call_failed(s, p->name, hook_names[s->hook]);
         return false;

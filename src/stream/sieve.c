@@ -60,8 +60,6 @@ static void skip_stage(struct stream *s)
 static bool failed(struct stream *s)
 {
     tell_failure(s, s->call.message);
-    if (s->call.failure != CALL_RAISED)
-        metrics_add(s->metrics, METRIC_lua_killed, 1);
     if (!is_open(s)) {
         stream_call_failed(s, policy_name(s), "filter");
         return false;
