@@ -83,14 +83,23 @@ static void destroy(struct fetch *f)
     free(f);
 }
 
+/* The request had been sent when it ended. */
+static bool was_asked(const struct fetch *f)
+{
+    curl_off_t us = 0;
+
+    return curl_easy_getinfo(f->easy, CURLINFO_PRETRANSFER_TIME_T, &us) == CURLE_OK && us > 0;
+}
+
 static enum fetch_end end_of(const struct fetch *f, CURLcode code)
 {
     switch (code) {
     case CURLE_OK:
         return FETCH_OK;
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
         return FETCH_BAD_URL;
+    case CURLE_UNSUPPORTED_PROTOCOL:                   /* of the URL, or what came back had no head at all (HTTP/0.9) */
+        return was_asked(f) ? FETCH_PROTOCOL : FETCH_BAD_URL;
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
         return FETCH_RESOLVE;
