@@ -27,6 +27,7 @@ struct site {
     uv_prepare_t before_poll;
     uv_check_t after_poll;
     uv_timer_t tick;
+    uint64_t woke;                                     /* when the last poll returned; 0: never yet */
     bool draining, told, closing;
     uint64_t drain_until;
     void (*on_drained)(void *owner);
@@ -154,29 +155,30 @@ static void on_request(void *owner, struct conn *c, const struct http_request *r
 
 /* --- time ------------------------------------------------------------------------------------------------------- */
 
-/* The loop's time is that of its last wake-up: how long have callbacks run since? Looked at after the poll's and after the timers'. */
+/* How long since the loop woke up: then the next event waited that long. */
 static void count_lag(struct site *s)
 {
-    uint64_t ms = uv_hrtime() / 1000000 - uv_now(s->ground.loop);
+    uint64_t ms = uv_hrtime() / 1000000 - s->woke;
 
-    if (ms < LAG_MS)
+    if (s->woke == 0 || ms < LAG_MS)
         return;
     metrics_add(s->metrics, METRIC_loop_lag_events, 1);
     metrics_add(s->metrics, METRIC_loop_lag_ms, (int64_t)ms);
 }
 
-/* Before the loop waits: garbage is collected in small steps. */
+/* The last thing before the loop waits: garbage is collected in small steps. */
 static void on_before_poll(uv_prepare_t *h)
 {
     struct site *s = h->data;
 
-    count_lag(s);
     vm_collect(s->gateway->vm);
+    count_lag(s);
 }
 
 static void on_after_poll(uv_check_t *h)
 {
-    count_lag(h->data);
+    struct site *s = h->data;
+    s->woke = uv_now(s->ground.loop);                  /* set when the poll returned */
 }
 
 /* All streams are gone: once the connections have taken their last bytes (or had their time), tell. */
@@ -239,6 +241,7 @@ static int listen_at(struct site *s, int port, bool share)
     return server_open(&s->server, s->ground.loop, g->host, port ? port : g->port, share, &limits, &server_news, s, s->metrics);
 }
 
+/* First of all, since of the handles that run before the poll the one that started first runs last. */
 static void start_clocks(struct site *s)
 {
     uv_prepare_init(s->ground.loop, &s->before_poll);
@@ -260,6 +263,21 @@ static void free_site(struct site *s)
     free(s);
 }
 
+static void on_handle_closed(uv_handle_t *h)
+{
+    struct site *s = h->data;
+
+    if (--s->handles == 0)
+        free_site(s);
+}
+
+static void stop_clocks(struct site *s)
+{
+    uv_close((uv_handle_t *)&s->before_poll, on_handle_closed);
+    uv_close((uv_handle_t *)&s->after_poll, on_handle_closed);
+    uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+}
+
 int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int port, bool share, struct metrics *metrics)
 {
     struct site *s = mem_alloc(sizeof *s);
@@ -278,22 +296,20 @@ int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int p
     if (getrandom(&s->ground.random, sizeof s->ground.random, 0) < 0 || s->ground.random == 0)
         s->ground.random = uv_hrtime() | 1;
 
+    start_clocks(s);
     failed = open_files(s);
     if (!failed)
         failed = fetch_pool_open(&s->ground.pool, loop);
-    if (failed) {
-        free_site(s);
-        return failed;
+    if (!failed) {
+        failed = listen_at(s, port, share);
+        if (failed)
+            fetch_pool_close(s->ground.pool);
     }
-    failed = listen_at(s, port, share);
-    if (failed) {
-        fetch_pool_close(s->ground.pool);
-        free_site(s);
-        return failed;
-    }
-    start_clocks(s);
-    *ret = s;
-    return 0;
+    if (failed)
+        stop_clocks(s);
+    else
+        *ret = s;
+    return failed;
 }
 
 int site_port(const struct site *s) { return server_port(s->server); }
@@ -310,23 +326,13 @@ void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner)
     uv_timer_start(&s->tick, on_tick, 0, 50);
 }
 
-static void on_handle_closed(uv_handle_t *h)
-{
-    struct site *s = h->data;
-
-    if (--s->handles == 0)
-        free_site(s);
-}
-
 static void on_server_closed(void *owner)
 {
     struct site *s = owner;
 
     visit_sweep(&s->ground, true);
     fetch_pool_close(s->ground.pool);
-    uv_close((uv_handle_t *)&s->before_poll, on_handle_closed);
-    uv_close((uv_handle_t *)&s->after_poll, on_handle_closed);
-    uv_close((uv_handle_t *)&s->tick, on_handle_closed);
+    stop_clocks(s);
 }
 
 void site_close(struct site *s)
