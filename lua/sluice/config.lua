@@ -81,19 +81,24 @@ local function key(v, at)
   return host.secret("key", v)
 end
 
-local function file(v, at)
+-- A PEM file of CA certificates: its path. What is no such file would otherwise be noticed by the first question.
+local function certificates(v, at)
   if schema.unset(v) then return nil end
   if type(v) ~= "string" then return at:complain(("must be a file name, is %s"):format(schema.show(v))) end
   local path = sandbox.resolve(v)
   local f, why = io.open(path, "rb")
   if not f then return at:complain(("cannot read it: %s"):format(why)) end
+  local text = f:read "a" or ""
   f:close()
+  if not text:find("-----BEGIN CERTIFICATE-----", 1, true) and not text:find("-----BEGIN TRUSTED CERTIFICATE-----", 1, true) then
+    return at:complain(('holds no certificate in PEM form ("-----BEGIN CERTIFICATE-----"): %s'):format(path))
+  end
   return path
 end
 
 local model_record = schema.record({
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
-  url = { url }, model = { schema.text("the model's name at the provider", ".") }, key = { key }, ca = { file }, timeout = { clocks },
+  url = { url }, model = { schema.text("the model's name at the provider", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
   answer = { schema.func },
 }, "a model")
 

@@ -283,7 +283,7 @@ void conn_check_clock(struct conn *c, uint64_t t)
     if (c->deadline == 0 || t < c->deadline)
         return;
     c->deadline = 0;
-    if (c->state == CONN_HEAD && (c->in.len > 0 || c->fresh)) {
+    if (c->state == CONN_HEAD && c->in.len > 0) {
         answer_refuse(c, 408, "request_timeout", "the request head did not arrive in time");
     } else if (c->state == CONN_ANSWER && c->body_state == BODY_READING) {
         void *owner = c->owner;

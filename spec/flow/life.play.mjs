@@ -1,0 +1,171 @@
+// Gateways under strain and at their end: thousands of abandoned streams, a thousand at once, memory over time, signals.
+// Rows 4, 26 and 30.
+import assert from "node:assert/strict";
+import { Gateway, eventually, file, play } from "./play.mjs";
+
+const MiB = 1024;                                       // in /proc's KiB
+
+// Sanitizers keep freed memory and pad what is live: there a leak is found by them, not by the size.
+const exact = !process.env.SLUICE_SANITIZED;
+
+// n streams, `width` at a time; `one(i)` is one stream from its question to its end.
+async function crowd(n, width, one) {
+  let next = 0;
+  await Promise.all(Array.from({ length: width }, async () => {
+    while (next < n) await one(next++);
+  }));
+}
+
+play("10,000 abandoned streams leave nothing behind (row 4)", async (stage) => {
+  const up = await stage.upstream();
+  up.serve(async (call) => {
+    await call.stream();
+    await call.token("x");
+  });
+  const g = await stage.gateway({ upstream: up.url });
+  const abandon = async (i) => {
+    const a = await g.ask("x");
+    if (i % 2) await a.token();                         // before the first byte, and in the middle
+    a.client.reset();
+  };
+  const all_gone = () => eventually(async () => (await g.metrics()).streams_open === 0, "the last stream to end");
+  await crowd(1000, 50, abandon);
+  await all_gone();
+  const fds = g.fds(), rss = g.rss();
+  await crowd(9000, 50, abandon);
+  await all_gone();
+  await eventually(() => g.fds() <= fds + 60, () => `the descriptors to be ${fds} again, not ${g.fds()}`);    // idle upstream connections may stay
+  if (exact) assert.ok(g.rss() - rss < 8 * MiB, `resident: ${rss} KiB, then ${g.rss()} KiB`);
+  const m = await g.metrics();
+  assert.equal(m.streams_client_gone, m.streams_total, "each was counted as left");
+  assert.equal(m.streams_total, 10_000);
+}, { minutes: 4 });
+
+play("1,000 streams at once, each with its own words", async (stage) => {
+  const up = await stage.upstream();
+  let begun = 0;
+  up.serve(async (call) => {
+    const q = call.question;
+    await call.stream();
+    await call.token(`${q}-0 `);
+    begun++;
+    up.news.tell();
+    await up.news.until(() => begun >= 1000, "all thousand to be under way", 120_000);
+    for (let i = 1; i < 20; i++) await call.token(`${q}-${i} `);
+    await call.complete();
+  });
+  const g = await stage.gateway({ upstream: up.url, top: 'limits = { connections = 4000 },' });
+  await Promise.all(Array.from({ length: 1000 }, async (_, n) => {
+    const a = await g.ask(`s${n}`);
+    const { tokens, end } = await a.all();
+    assert.deepEqual(tokens, Array.from({ length: 20 }, (_, i) => `s${n}-${i} `));
+    assert.equal(end, "[DONE]");
+  }));
+  const m = await g.metrics();
+  assert.equal(m.streams_done, 1000);
+  assert.equal(m.tokens_total, 20_000);
+}, { minutes: 4 });
+
+play("memory is flat over thousands of streams through a filter (row 26)", async (stage) => {
+  const up = await stage.upstream();
+  up.serve((call) => call.tell(["a", "b", "c"]));
+  const g = await stage.gateway({ upstream: up.url, code: 'local P = sluice.policy { name = "p" }\nP.filter = { text = function(text) return text:upper() end }', policies: "P" });
+  const one = async () => {
+    const a = await g.ask("x");
+    assert.deepEqual((await a.all()).tokens, ["A", "B", "C"]);
+    a.client.close();
+  };
+  await crowd(1500, 50, one);
+  const rss = g.rss();
+  await crowd(6000, 50, one);
+  if (exact) assert.ok(g.rss() - rss < 4 * MiB, `resident: ${rss} KiB, then ${g.rss()} KiB`);
+  assert.equal((await g.metrics()).streams_done, 7500);
+}, { minutes: 4 });
+
+play("SIGTERM: running streams finish, new connections are refused, idle ones close, exit 0 (row 30)", async (stage) => {
+  const { up, g } = await stage.pair({ top: "" });
+  const idle = await g.connect();
+  assert.equal(await idle.ask("/readyz").end(), "complete");
+  const a = await g.ask();
+  const call = await up.call();
+  await call.stream();
+  await call.token("one");
+  assert.equal(await a.token(), "one");
+  g.signal("SIGTERM");
+  await g.logged((l) => l.event === "stop", "the word that it stops");
+  await idle.ended();
+  const refused = await g.connect().then((c) => c.ask("/healthz").end().then((how) => how !== "complete"), () => true);
+  assert.ok(refused);
+  await call.token("two");
+  assert.equal(await a.token(), "two");
+  await call.complete();
+  assert.deepEqual((await a.all()).tokens, ["one", "two"]);
+  await g.ended();
+});
+
+play("the drain's deadline: one error event each, 503 where nothing was sent, exit 0", async (stage) => {
+  const { up, g } = await stage.pair({ top: "" }, {});
+  const begun = [];
+  for (let i = 0; i < 20; i++) {
+    const a = await g.ask(`n${i}`);
+    const call = await up.call();
+    await call.stream();
+    await call.token("one");
+    assert.equal(await a.token(), "one");
+    begun.push(a);
+  }
+  const silent = await g.ask("silent");
+  await up.call();
+  g.signal("SIGTERM");
+  for (const a of begun) {
+    const { tokens, code } = await a.all();
+    assert.deepEqual(tokens, ["one"]);
+    assert.equal(code, "shutting_down");
+  }
+  assert.equal((await silent.json()).code, "shutting_down");
+  assert.equal(silent.status, 503);
+  await g.ended();
+});
+
+play("SIGINT and SIGTERM; the second signal ends it at once", async (stage) => {
+  for (const [first, second] of [["SIGTERM", "SIGTERM"], ["SIGINT", "SIGTERM"]]) {
+    const up = await stage.upstream();
+    const g = await Gateway.start(file({ upstream: up.url }));
+    const a = await g.ask();
+    await up.call();
+    g.signal(first);
+    await g.logged((l) => l.event === "stop", "the word that it stops");
+    g.signal(second);
+    await g.ended();
+    assert.deepEqual(g.exit, { code: 130, signal: null });
+    await a.end();
+    g.abandon();
+  }
+});
+
+play("a gateway file with mistakes never starts, and each is named with its line", async () => {
+  const g = await Gateway.start(`local sluice = require "sluice"
+return sluice.config { api = 1, listen = "127.0.0.1:0",
+  models = { m = { provider = "opnai", url = "http://127.0.0.1:9/v1", model = "x" } },
+  routes = { a = { path = "/a", front = "tokn", target = "m" } } }
+`, { expect: "the end" });
+  await g.ended();
+  assert.equal(g.exit.code, 1);
+  const said = g.tail();
+  assert.match(said, /gateway\.lua:3: .*opnai.*did you mean \\?"openai/);
+  assert.match(said, /gateway\.lua:4: .*tokn.*did you mean \\?"token/);
+  assert.ok(!g.log.some((l) => l.event === "listening"));
+  g.abandon();
+});
+
+play("two workers share one port: every connection is answered", async (stage) => {
+  const up = await stage.upstream();
+  up.serve((call) => call.tell([call.question]));
+  const g = await stage.gateway({ upstream: up.url, top: "workers = 2," });
+  const cpu = await Promise.all(Array.from({ length: 64 }, async (_, i) => {
+    const a = await g.ask(`q${i}`);
+    return (await a.all()).tokens[0];
+  }));
+  assert.deepEqual(cpu, Array.from({ length: 64 }, (_, i) => `q${i}`));
+  assert.equal((await g.metrics()).streams_done, 64);
+});
