@@ -88,12 +88,12 @@ const answers = {
   "prompt rejects": ['function P.prompt() return sluice.reject(400, "bad_prompt", "No.") end', 400, "bad_prompt"],
   "a hook that raises fails closed": ['function P.validate() error "oops" end', 500, "policy_error"],
   "a hook with a wrong verdict fails closed": ["function P.validate() return 17 end", 500, "policy_error"],
-  "a hook that eats memory": ['function P.validate() local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(1000000) .. i end end', 500, "policy_memory"],
+  "a hook that eats memory": ['function P.validate() local t = {} for i = 1, 100 do t[i] = ("x"):rep(5000):rep(200) .. i end end', 500, "policy_memory", 'memory = "4mb",'],
   "the error hook shapes": ['function P.validate() return sluice.reject(400, "a", "b") end function P.error(err) return { code = "shaped", status = 418 } end', 418, "shaped"],
 };
-for (const [name, [lua, status, code]] of Object.entries(answers))
+for (const [name, [lua, status, code, top]] of Object.entries(answers))
   play(`${name}: ${status} ${code}`, async (stage) => {
-    const { up, g } = await stage.pair(policy(lua));
+    const { up, g } = await stage.pair({ ...policy(lua), top });
     const a = await g.ask();
     assert.equal((await a.json()).code, code);
     assert.equal(a.status, status);

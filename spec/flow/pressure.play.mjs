@@ -5,6 +5,7 @@ import fs from "node:fs";
 import { delta, event, eventually, play } from "./play.mjs";
 
 const MiB = 1 << 20;
+const SHADOW = process.env.SLUICE_SANITIZED === "thread" ? 5 : 1;             // its bookkeeping is several times what it watches
 
 // The kernel's queues of a TCP connection between two local ports, seen from `local`: unacknowledged bytes out, unread bytes in.
 function queues(local, remote) {
@@ -96,7 +97,7 @@ play("fifty slow readers and one fast: memory is bounded, the fast one is not sl
   await Promise.all(calls.map((call) => flood(call, "z".repeat(1000))));
   await lockStep(up, g, 50);
   const grown = g.rss() - before;
-  assert.ok(grown < 50 * 400, `50 slow readers cost ${grown} KiB`);
+  assert.ok(grown < 50 * 400 * SHADOW, `50 slow readers cost ${grown} KiB`);
   assert.equal((await g.metrics()).streams_open, 50);
 });
 
@@ -114,20 +115,20 @@ play("a reader that never reads again is given up after the write stall", async 
 });
 
 play("a reader that is slow but reads is not given up", async (stage) => {
-  const { up, g } = await stage.pair({ top: 'limits = { write_stall = "400ms" },' });
+  const { up, g } = await stage.pair({ top: 'limits = { write_stall = "2s" },' });
   const a = await g.ask("slow");
   a.client.stop();
   const call = await up.call();
   await call.stream();
   const { sent } = await flood(call, "y".repeat(1000), 20_000);
   call.write("data: [DONE]\n\n");
-  const drip = setInterval(() => {
+  for (let i = 0; i < 25; i++) {                          // 600 KB, then a pause: more than the window's silly-window part, far less than all
+    const seen = a.client.socket.bytesRead;
     a.client.go();
-    setImmediate(() => a.over || a.client.stop());
-  }, 100);
-  stage.onEnd(() => clearInterval(drip));
-  for (let i = 0; i < 12; i++) await new Promise((r) => setTimeout(r, 100));
-  clearInterval(drip);
+    await a.client.news.until(() => a.over || a.client.socket.bytesRead - seen > 600_000, "600 KB");
+    a.client.stop();
+    await new Promise((r) => setTimeout(r, 100));
+  }
   a.client.go();
   assert.equal((await a.all()).tokens.length, sent);
 });
@@ -219,7 +220,7 @@ for (const [name, { code, early }] of Object.entries(burners))
   });
 
 play("a filter that eats memory: policy_memory, others go on", async (stage) => {
-  const { up, g } = await stage.pair({ top: 'memory = "16mb",', code: 'local P = sluice.policy { name = "p" }\nP.filter = { text = function(text) if text == "eat" then local t = {} for i = 1, 1e9 do t[i] = ("x"):rep(200000) .. i end end end }', policies: "P" });
+  const { up, g } = await stage.pair({ top: 'memory = "4mb",', code: 'local P = sluice.policy { name = "p" }\nP.filter = { text = function(text) if text == "eat" then local t = {} for i = 1, 100 do t[i] = ("x"):rep(5000):rep(200) .. i end end end }', policies: "P" });
   await lockStep(up, g);
   const before = g.rss();
   const other = await g.ask("other");
@@ -234,7 +235,7 @@ play("a filter that eats memory: policy_memory, others go on", async (stage) => 
     await call.write(event(delta("ok")) + event(delta("eat")));
     const { tokens, code } = await a.all();
     assert.deepEqual(tokens, ["ok"]);
-    assert.equal(code, "policy_memory");
+    if (SHADOW === 1 || code !== "policy_timeout") assert.equal(code, "policy_memory");    // under that sanitizer the processor's budget may be first
     await otherCall.token("b");
     assert.equal(await other.token(), "b");
   }
