@@ -7,10 +7,12 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/packages.sh"
 
-TEST_PACKAGES="lua5.4 lua-busted openssl curl nodejs"
+TEST_PACKAGES="lua5.4 lua-busted openssl curl nodejs npm util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium"
 
 # shellcheck disable=SC2086
 need $BUILD_PACKAGES $TEST_PACKAGES
+(cd "$root/spec/e2e" && cmp -s package-lock.json node_modules/.sluice-lock || { npm ci --silent && cp package-lock.json node_modules/.sluice-lock; }) ||
+  { echo "sluice: npm ci failed in spec/e2e; is there a network?" >&2; exit 1; }
 build "$root" release build
 build "$root" thread build/thread
 build "$root" dev build/dev

@@ -43,7 +43,9 @@ function changed() {
   requestAnimationFrame(render);
 }
 
-function tell(text, live = false) {
+// A running count is for the eye only: a screen reader is told when something begins or ends.
+function tell(text, live = false, counting = false) {
+  statusLine.setAttribute("aria-live", counting ? "off" : "polite");
   statusLine.textContent = text;
   statusLine.classList.toggle("live", live);
 }
@@ -73,7 +75,7 @@ function onMessage(event) {
   }
   const message = JSON.parse(event.data);
   if (message.error !== undefined) {
-    const part = run.tokens > 0 ? " The answer above is incomplete." : "";
+    const part = run.tokens > 0 ? " The answer is incomplete." : "";
     fail(WORDS[message.code] ?? message.error + part);
     close(`ended after ${plural(run.tokens)}`);
     return;
@@ -81,7 +83,7 @@ function onMessage(event) {
   if (run.first === null) run.first = performance.now();
   run.tokens += 1;
   run.text += message.token;
-  tell(`answering, ${plural(run.tokens)}`, true);
+  tell(`answering, ${plural(run.tokens)}`, true, run.tokens > 1);
   changed();
 }
 
@@ -105,7 +107,7 @@ async function onBroken(url) {
   const broken = run;
   const opened = broken.opened;
   close(opened ? `broken after ${plural(broken.tokens)}` : "not answered");
-  if (opened) fail(`The connection broke after ${plural(broken.tokens)}. ${broken.tokens > 0 ? "The answer above is incomplete. " : ""}Ask again to retry.`);
+  if (opened) fail(`The connection broke after ${plural(broken.tokens)}. ${broken.tokens > 0 ? "The answer is incomplete. " : ""}Ask again to retry.`);
   else fail(await explain(url));
 }
 
@@ -152,7 +154,13 @@ question.addEventListener("keydown", (event) => {
   ask();
 });
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && run) stop(); });
+// Pages that came over plain HTTP from another machine have no clipboard: then the answer is selected for the reader to copy.
 copyButton.addEventListener("click", async () => {
-  await navigator.clipboard.writeText(answer.innerText);
-  tell("copied");
+  try {
+    await navigator.clipboard.writeText(answer.innerText);
+    tell("copied");
+  } catch {
+    getSelection().selectAllChildren(answer);
+    tell("selected: copy it with Ctrl+C");
+  }
 });
