@@ -86,11 +86,11 @@ play("it breaks off in the middle: what came, then one error, never [DONE]", asy
 
 play("the client leaves: the mock's stream is cancelled", async (stage) => {
   const { mock, g } = await open(stage, { chunkSize: 1, latency: 30 });
-  mock.onMessage("long", { content: "x".repeat(2000) });
+  mock.onMessage("long", { content: "x".repeat(100) });
   const a = await g.ask("long");
   await a.token();
   a.client.reset();
   const line = await g.request(0);
   assert.equal(line.end, "client_closed");
-  assert.ok(line.tokens < 2000);
+  assert.ok(line.tokens < 100);
 });

@@ -1,7 +1,9 @@
 // What operators' scripts do to a live stream: filters that change, hold, wait, stop and fail; verdicts of the early hooks; parts on the wire.
 // Rows 8 and 16.
 import assert from "node:assert/strict";
-import { delta, event, play } from "./play.mjs";
+import fs from "node:fs";
+import path from "node:path";
+import { ROOT, delta, event, play } from "./play.mjs";
 
 const policy = (lua) => ({ code: `local P = sluice.policy { name = "p" }\n${lua}`, policies: "P" });
 
@@ -35,6 +37,23 @@ play("held text is not sent until it is let go, and never lost (row 16)", async 
   await call.token("ond");
   await call.complete();
   assert.deepEqual((await a.all()).tokens, ["a ", "second"]);
+});
+
+play("the filter that the README shows: no cut lets the word through, no character is broken", async (stage) => {
+  const readme = fs.readFileSync(path.join(ROOT, "README.md"), "utf8");
+  const [, lua] = /```lua\n(ask\.filter = \{[^]*?\n\}\n)```/.exec(readme);
+  const { up, g } = await stage.pair({ code: `local ask = sluice.policy { name = "ask" }\n${lua}`, policies: "ask" });
+  const whole = "é secret 日本 secre 😀secretsecret é";
+  const points = [...whole];
+  for (let cut = 1; cut < points.length; cut++) {
+    const a = await g.ask();
+    const call = await up.call();
+    await call.stream();
+    await call.token(points.slice(0, cut).join(""));
+    for (const c of points.slice(cut)) await call.token(c);
+    await call.complete();
+    assert.equal((await a.all()).text, whole.replaceAll("secret", "******"), `cut at ${cut}`);
+  }
 });
 
 play("a filter that waits: order is kept, the upstream is not read ahead without bound", async (stage) => {
