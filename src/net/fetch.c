@@ -33,6 +33,7 @@ struct fetch_pool {
     unsigned in_curl;                                  /* depth of curl calls that may bring news */
     CURL *spare[FREE_EASY_MAX];
     int n_spare;
+    unsigned idle;                                     /* at most so many connections wait to be used again */
     int handles;                                       /* open uv handles, sockets' too */
     bool closing;
 };
@@ -155,6 +156,8 @@ static void finish(struct fetch *f, CURLcode code)
         return;
     }
     enum fetch_end end = end_of(f, code);
+    if (end == FETCH_OK && f->pool->idle < IDLE_CONNECTIONS)
+        f->pool->idle++;
     describe(f, code, &text);
     destroy(f);
     events.on_done(owner, end, buf_cstr(&text));
@@ -357,6 +360,18 @@ static void set_headers(struct fetch *f, const struct fetch_request *want)
     curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers);
 }
 
+/* To find an idle connection curl looks at all of a host's, busy ones too: thousands, when thousands stream. Where none can be idle it need not look.
+ * (Over TLS a busy one may do, by HTTP/2.) */
+static bool none_is_idle(struct fetch_pool *p, const char *url)
+{
+    if (strncasecmp(url, "http:", 5) != 0)
+        return false;
+    if (p->idle == 0)
+        return true;
+    p->idle--;
+    return false;
+}
+
 static void set_options(struct fetch *f, const struct fetch_request *want)
 {
     CURL *e = f->easy;
@@ -372,6 +387,7 @@ static void set_options(struct fetch *f, const struct fetch_request *want)
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
     if (want->ca)
         curl_easy_setopt(e, CURLOPT_CAINFO, want->ca);
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, none_is_idle(f->pool, want->url) ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
