@@ -7,7 +7,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/packages.sh"
 
-TEST_PACKAGES="lua5.4 lua-busted openssl curl nodejs npm util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium"
+TEST_PACKAGES="lua5.4 lua-busted openssl curl nodejs npm util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium valgrind"
 
 # shellcheck disable=SC2086
 need $BUILD_PACKAGES $TEST_PACKAGES

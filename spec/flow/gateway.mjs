@@ -42,14 +42,15 @@ export class Gateway {
   clients = [];
   exit = null;                         // { code, signal }
 
-  // `what`: the text of a gateway file, or { path } of one; `files`: others beside it.
-  static async start(what, { env = {}, files = {}, args = [], expect = "listening" } = {}) {
+  // `what`: the text of a gateway file, or { path } of one; `files`: others beside it; `under`: a program that runs the gateway.
+  static async start(what, { env = {}, files = {}, args = [], expect = "listening", under = [] } = {}) {
     const g = new Gateway();
     g.dir = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-play-"));
     for (const [name, text] of Object.entries(files)) fs.writeFileSync(path.join(g.dir, name), text);
     const main = what.path ?? path.join(g.dir, "gateway.lua");
     if (!what.path) fs.writeFileSync(main, what);
-    g.child = spawn(BIN, ["run", main, "--log-format", "json", ...args], {
+    const [program, ...line] = [...under, BIN, "run", main, "--log-format", "json", ...args];
+    g.child = spawn(program, line, {
       stdio: ["ignore", "inherit", "pipe"],
       cwd: g.dir,
       env: {
