@@ -6,7 +6,6 @@
  * TEXT with its # replaced by i (framed as {"token":...}, or anything with "content":...), then [DONE], then the response's own end. RAMP: how many
  * connections are opened in one millisecond at most. Prints one JSON object. One thread, epoll.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>

@@ -5,7 +5,6 @@
  * A request that holds "bench-TOKENS-GAP" anywhere (in its target or its body) is answered with TOKENS events as OpenAI's chat completions send
  * them (about 300 bytes, each its own chunk), GAP milliseconds apart, 0: without a pause; then [DONE]. Connections are kept alive. One thread, epoll.
  */
-#define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
