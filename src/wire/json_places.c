@@ -56,7 +56,7 @@ static struct node *child_of(struct node *parent, const char *key, size_t len, s
     return *at;
 }
 
-/* path := step ('.' name | '[' digits ']')*; an empty path names nothing and never matches. */
+/* path := step ('.' name | '[' 0..65535 ']')*; an empty path names nothing and never matches. */
 static int add_path(struct json_places *p, const char *path, int place)
 {
     struct node *n = &p->root;
@@ -65,7 +65,7 @@ static int add_path(struct json_places *p, const char *path, int place)
         if (*path == '[') {
             char *end;
             size_t index = strtoul(path + 1, &end, 10);
-            if (path[1] < '0' || path[1] > '9' || *end != ']')
+            if (path[1] < '0' || path[1] > '9' || *end != ']' || index > 65535)
                 return -1;
             n = child_of(n, NULL, 0, index);
             path = end + 1;
