@@ -103,6 +103,30 @@ play("SIGTERM: running streams finish, new connections are refused, idle ones cl
   await g.ended();
 });
 
+play("/readyz says 503 from the moment it drains, on a connection that was asking already; /healthz still answers", async (stage) => {
+  const { up, g } = await stage.pair();
+  const running = await g.ask();
+  const call = await up.call();
+  const asking = [];
+  for (const target of ["/readyz", "/healthz"]) {
+    const c = await g.connect();
+    c.send(`GET ${target} HTTP/1.1\r\nHost: x\r\n`);                     // not yet whole: not idle
+    asking.push([c, c.expect()]);
+  }
+  await g.turn();
+  g.signal("SIGTERM");
+  await g.logged((l) => l.event === "stop", "the word that it stops");
+  for (const [c] of asking) c.send("\r\n");
+  for (const [i, [, a]] of asking.entries()) {
+    await a.end();
+    assert.equal(a.status, i === 0 ? 503 : 200);
+    assert.equal(a.headers.get("connection"), "close");
+  }
+  await call.tell(["x"]);
+  assert.deepEqual((await running.all()).tokens, ["x"]);
+  await g.ended();
+});
+
 play("the drain's deadline: one error event each, 503 where nothing was sent, exit 0", async (stage) => {
   const { up, g } = await stage.pair({ top: "" }, {});
   const begun = [];
