@@ -100,7 +100,7 @@ function walk(tokens, i, path, lines)
   local position = 0
   i = i + 1
   while tokens[i] and not is(tokens[i], "}") do
-    local t, key = tokens[i], nil
+    local t, key = tokens[i]
     if t.kind == "name" and is(tokens[i + 1], "=") then
       key, i = t.value, i + 2
     elseif is(t, "[") and is(tokens[i + 2], "]") and is(tokens[i + 3], "=") then

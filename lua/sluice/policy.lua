@@ -64,7 +64,7 @@ local function one_filter(f, name)
     end
   end
   if channels == 0 and good then bad("on names no channel, so it would never run") end
-  local hold, why = DEFAULT_HOLD, nil
+  local hold, why = DEFAULT_HOLD
   if f.max_hold ~= nil then
     hold, why = host.size(tostring(f.max_hold))
     if not hold then bad("max_hold: " .. why) end
