@@ -131,6 +131,7 @@ static const char *talk(const char *bytes, size_t len, size_t cut)
         turns(3);
     close(fd);
     turns(2);
+    buf_cstr(&raw);
     if (raw.len)
         gist(&raw, &out);
     else
