@@ -6,9 +6,6 @@
 #ifndef SLUICE_TESTING_H
 #define SLUICE_TESTING_H
 
-#include <lua.h>
-
 int testing_run(const char *dir, int argc, char **argv);   /* exit code of busted's runner */
-int luaopen_sluice_world(lua_State *L);                    /* the module "sluice.world", see lua/sluice/testing.lua */
 
 #endif

@@ -1,63 +1,16 @@
-/* libcurl's multi interface on the loop ("socket action"): curl says which sockets and which alarm it wants, libuv tells it when.
- *
- * News never comes from inside a call that the owner made: curl_multi_socket_action is only called from loop callbacks, and so is
- * curl_easy_pause(CONT), which may deliver at once. Easy handles go back to a free list; connections are kept by the multi handle.
- */
-#include "net/fetch.h"
-
-#include <assert.h>
-#include <curl/curl.h>
+/* One transfer: its options, what curl brings, holding and cancelling, its end. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <stdlib.h>
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "net/fetch_inside.h"
 
 #define BUFFER_SIZE 8192                               /* of each transfer; curl's default of 16 KiB only costs memory: SSE reads are small */
-#define FREE_EASY_MAX 64
-#define IDLE_CONNECTIONS 256
 #define HEADERS_MAX 100
 #define CONNECT_MS 10000
-
-struct fetch_pool {
-    uv_loop_t *loop;
-    CURLM *multi;
-    uv_timer_t alarm;                                  /* curl's */
-    uv_prepare_t turn;                                 /* does what `later` holds */
-    uv_idle_t busy;                                    /* active while `later` holds something: the loop must not block */
-    struct list running;
-    struct list later;                                 /* what must not happen inside one of curl's calls, or inside the owner's */
-    unsigned in_curl;                                  /* depth of curl calls that may bring news */
-    CURL *spare[FREE_EASY_MAX];
-    int n_spare;
-    unsigned idle;                                     /* at most so many connections wait to be used again */
-    int handles;                                       /* open uv handles, sockets' too */
-    bool closing;
-};
-
-struct watch {                                         /* one socket of curl's */
-    uv_poll_t poll;
-    struct fetch_pool *pool;
-    curl_socket_t socket;
-};
-
-struct fetch {
-    struct list link;                                  /* in pool->running */
-    struct list later_link;                            /* in pool->later */
-    struct fetch_pool *pool;
-    struct fetch_events events;
-    void *owner;
-    CURL *easy;
-    struct curl_slist *headers;
-    struct buf body;
-    struct buf head;                                   /* name NUL value NUL ... of the response head */
-    int n_head;
-    bool head_told, held, paused, cancelled, added;
-    char error[CURL_ERROR_SIZE];
-};
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
@@ -71,7 +24,7 @@ static void put_back(struct fetch_pool *p, CURL *easy)
     p->spare[p->n_spare++] = easy;
 }
 
-static void destroy(struct fetch *f)
+void fetch_destroy(struct fetch *f)
 {
     list_remove(&f->link);
     list_remove(&f->later_link);
@@ -140,7 +93,7 @@ static void describe(const struct fetch *f, CURLcode code, struct buf *text)
 
 static void tell_head(struct fetch *f);
 
-static void finish(struct fetch *f, CURLcode code)
+void fetch_over(struct fetch *f, CURLcode code)
 {
     struct fetch_events events = f->events;
     void *owner = f->owner;
@@ -152,123 +105,16 @@ static void finish(struct fetch *f, CURLcode code)
         f->pool->in_curl--;
     }
     if (f->cancelled) {
-        destroy(f);
+        fetch_destroy(f);
         return;
     }
     enum fetch_end end = end_of(f, code);
     if (end == FETCH_OK && f->pool->idle < IDLE_CONNECTIONS)
         f->pool->idle++;
     describe(f, code, &text);
-    destroy(f);
+    fetch_destroy(f);
     events.on_done(owner, end, buf_cstr(&text));
     buf_free(&text);
-}
-
-/* After curl did something: whose transfer is over? */
-static void reap(struct fetch_pool *p)
-{
-    CURLMsg *m;
-    int left;
-
-    while ((m = curl_multi_info_read(p->multi, &left))) {
-        struct fetch *f;
-        if (m->msg != CURLMSG_DONE)
-            continue;
-        CURLcode code = m->data.result;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&f);
-        finish(f, code);
-    }
-}
-
-/* --- curl's sockets and alarm ----------------------------------------------------------------------------------- */
-
-static void act(struct fetch_pool *p, curl_socket_t socket, int flags)
-{
-    int running;
-
-    p->in_curl++;
-    curl_multi_socket_action(p->multi, socket, flags, &running);
-    p->in_curl--;
-    reap(p);
-}
-
-static void on_socket(uv_poll_t *poll, int status, int events)
-{
-    struct watch *w = poll->data;
-    int flags = status < 0 ? CURL_CSELECT_ERR : 0;
-
-    if (events & UV_READABLE)
-        flags |= CURL_CSELECT_IN;
-    if (events & UV_WRITABLE)
-        flags |= CURL_CSELECT_OUT;
-    act(w->pool, w->socket, flags);
-}
-
-static void on_alarm(uv_timer_t *t)
-{
-    act(t->data, CURL_SOCKET_TIMEOUT, 0);
-}
-
-static void handle_closed(struct fetch_pool *p)
-{
-    if (--p->handles == 0 && p->closing)
-        free(p);
-}
-
-static void on_handle_closed(uv_handle_t *h) { handle_closed(h->data); }
-
-static void on_watch_closed(uv_handle_t *h)
-{
-    struct watch *w = list_of(h, struct watch, poll);
-    struct fetch_pool *p = w->pool;
-
-    free(w);
-    handle_closed(p);
-}
-
-static int on_want_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *socket_arg)
-{
-    struct fetch_pool *p = arg;
-    struct watch *w = socket_arg;
-    int events = (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-
-    (void)easy;
-    if (what == CURL_POLL_REMOVE) {
-        if (!w)
-            return 0;
-        curl_multi_assign(p->multi, socket, NULL);
-        uv_poll_stop(&w->poll);
-        uv_close((uv_handle_t *)&w->poll, on_watch_closed);
-        return 0;
-    }
-    if (!w) {
-        w = mem_alloc(sizeof *w);
-        w->pool = p;
-        w->socket = socket;
-        if (uv_poll_init_socket(p->loop, &w->poll, socket) != 0) {
-            free(w);
-            return -1;
-        }
-        w->poll.data = w;
-        p->handles++;
-        curl_multi_assign(p->multi, socket, w);
-    }
-    uv_poll_start(&w->poll, events, on_socket);
-    return 0;
-}
-
-static int on_want_alarm(CURLM *multi, long ms, void *arg)
-{
-    struct fetch_pool *p = arg;
-
-    (void)multi;
-    if (p->closing)
-        return 0;
-    if (ms < 0)
-        uv_timer_stop(&p->alarm);
-    else
-        uv_timer_start(&p->alarm, on_alarm, (uint64_t)ms, 0);   /* 0 means soon: the loop's next turn, not now */
-    return 0;
 }
 
 /* --- what curl brings ------------------------------------------------------------------------------------------- */
@@ -408,15 +254,6 @@ static void set_options(struct fetch *f, const struct fetch_request *want)
         curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, want->method);
 }
 
-static void on_busy(uv_idle_t *h) { (void)h; }
-
-static void do_later(struct fetch *f)
-{
-    list_remove(&f->later_link);
-    list_append(&f->pool->later, &f->later_link);
-    uv_idle_start(&f->pool->busy, on_busy);
-}
-
 static int add(struct fetch *f)
 {
     if (curl_multi_add_handle(f->pool->multi, f->easy) != CURLM_OK)   /* starts with curl's alarm of 0: the next turn */
@@ -441,9 +278,9 @@ int fetch_start(struct fetch **ret, struct fetch_pool *p, const struct fetch_req
     set_options(f, want);
     set_headers(f, want);
     if (p->in_curl) {
-        do_later(f);
+        fetch_pool_later(f);
     } else if (add(f) != 0) {
-        destroy(f);
+        fetch_destroy(f);
         return UV_EINVAL;
     }
     *ret = f;
@@ -467,100 +304,32 @@ void fetch_release(struct fetch *f)
         return;
     f->held = false;
     if (f->paused)
-        do_later(f);
+        fetch_pool_later(f);
 }
 
 void fetch_cancel(struct fetch *f)
 {
     f->cancelled = true;
     if (f->pool->in_curl)
-        do_later(f);
+        fetch_pool_later(f);
     else
-        destroy(f);
+        fetch_destroy(f);
 }
 
 /* One thing that had to wait: a start, a release or a cancel. */
-static void do_now(struct fetch *f)
+void fetch_do_now(struct fetch *f)
 {
     struct fetch_pool *p = f->pool;
 
     if (f->cancelled) {
-        destroy(f);
+        fetch_destroy(f);
     } else if (!f->added) {
         if (add(f) != 0)
-            finish(f, CURLE_FAILED_INIT);
+            fetch_over(f, CURLE_FAILED_INIT);
     } else if (!f->held && f->paused) {
         f->paused = false;
         p->in_curl++;
         curl_easy_pause(f->easy, CURLPAUSE_CONT);      /* may deliver at once */
         p->in_curl--;
     }
-}
-
-static void on_turn(uv_prepare_t *h)
-{
-    struct fetch_pool *p = h->data;
-    struct list now;
-
-    if (list_empty(&p->later))
-        return;
-    list_init(&now);
-    while (!list_empty(&p->later)) {                   /* what these start anew waits for the next turn */
-        struct list *it = p->later.next;
-        list_remove(it);
-        list_append(&now, it);
-    }
-    uv_idle_stop(&p->busy);
-    while (!list_empty(&now)) {
-        struct list *it = now.next;
-        list_remove(it);
-        do_now(list_of(it, struct fetch, later_link));
-    }
-    reap(p);
-}
-
-/* --- the pool --------------------------------------------------------------------------------------------------- */
-
-int fetch_pool_open(struct fetch_pool **ret, uv_loop_t *loop)
-{
-    struct fetch_pool *p = mem_alloc(sizeof *p);
-
-    p->loop = loop;
-    p->multi = curl_multi_init();
-    if (!p->multi) {
-        free(p);
-        return UV_ENOMEM;
-    }
-    list_init(&p->running);
-    list_init(&p->later);
-    uv_timer_init(loop, &p->alarm);
-    uv_prepare_init(loop, &p->turn);
-    uv_idle_init(loop, &p->busy);
-    p->alarm.data = p->turn.data = p->busy.data = p;
-    p->handles = 3;
-    uv_prepare_start(&p->turn, on_turn);
-    curl_multi_setopt(p->multi, CURLMOPT_SOCKETFUNCTION, on_want_socket);
-    curl_multi_setopt(p->multi, CURLMOPT_SOCKETDATA, p);
-    curl_multi_setopt(p->multi, CURLMOPT_TIMERFUNCTION, on_want_alarm);
-    curl_multi_setopt(p->multi, CURLMOPT_TIMERDATA, p);
-    curl_multi_setopt(p->multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
-    curl_multi_setopt(p->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_MULTIPLEX);
-    *ret = p;
-    return 0;
-}
-
-void fetch_pool_close(struct fetch_pool *p)
-{
-    list_each_safe(it, &p->running) {
-        struct fetch *f = list_of(it, struct fetch, link);
-        f->cancelled = true;
-        destroy(f);
-    }
-    p->closing = true;
-    for (int i = 0; i < p->n_spare; i++)
-        curl_easy_cleanup(p->spare[i]);
-    curl_multi_cleanup(p->multi);                      /* its sockets' watches close by on_want_socket */
-    uv_close((uv_handle_t *)&p->alarm, on_handle_closed);
-    uv_close((uv_handle_t *)&p->turn, on_handle_closed);
-    uv_close((uv_handle_t *)&p->busy, on_handle_closed);
 }

@@ -12,7 +12,7 @@
 #include "wire/json.h"
 #include "wire/utf8.h"
 
-static const char KEY_ORDER = 'o';                     /* in a metatable: the list of names that sluice.json.order was given */
+const char value_order_key = 'o';
 
 /* ---- from JSON */
 
@@ -221,7 +221,7 @@ static void rank_members(lua_State *L, int t, struct member *members, size_t n)
         members[i].rank = LUA_MAXINTEGER;
     if (!lua_getmetatable(L, t))
         return;
-    if (lua_rawgetp(L, -1, &KEY_ORDER) == LUA_TTABLE) {    /* mt order */
+    if (lua_rawgetp(L, -1, &value_order_key) == LUA_TTABLE) {    /* mt order */
         lua_Integer known = (lua_Integer)lua_rawlen(L, -1);
 
         for (lua_Integer k = 1; k <= known; k++) {
@@ -395,96 +395,4 @@ const char *value_encode(lua_State *L, int idx, struct buf *out)
     if (wrong)
         out->len = w.start;
     return wrong;
-}
-
-/* ---- the library */
-
-static int json_decode(lua_State *L)                   /* sluice.json.decode(text) -> value | nil, message */
-{
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
-    const char *wrong = value_decode(L, text, len);    /* text value? */
-
-    if (!wrong)
-        return 1;
-    lua_pushnil(L);
-    lua_pushstring(L, wrong);                          /* nil message */
-    return 2;
-}
-
-static int json_encode(lua_State *L)                   /* sluice.json.encode(value) -> text; a value that JSON cannot say is an error */
-{
-    struct buf *out = &vm_of(L)->scratch;
-    const char *wrong;
-
-    luaL_checkany(L, 1);
-    out->len = 0;
-    wrong = value_encode(L, 1, out);
-    vm_not_caught(L, LUA_OK);
-    if (wrong)
-        return luaL_error(L, "%s", wrong);
-    lua_pushlstring(L, out->data, out->len);           /* text */
-    if (out->cap > GROWN)
-        buf_free(out);
-    return 1;
-}
-
-static int json_array(lua_State *L)                    /* sluice.json.array(t) -> t, which is written as [...] even when empty */
-{
-    if (lua_isnoneornil(L, 1)) {
-        lua_settop(L, 0);
-        lua_newtable(L);
-    }
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_settop(L, 1);
-    if (luaL_getmetafield(L, 1, "__metatable") != LUA_TNIL)
-        lua_pop(L, 1);                                 /* an array already, or a table of ours */
-    else {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_array_mt);
-        lua_setmetatable(L, 1);
-    }
-    lua_settop(L, 1);
-    return 1;
-}
-
-static int json_order(lua_State *L)                    /* sluice.json.order(t, names) -> t, whose members are written in that order first */
-{
-    luaL_checktype(L, 1, LUA_TTABLE);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    luaL_argcheck(L, !lua_getmetatable(L, 1), 1, "this table has a metatable already");
-    lua_createtable(L, 0, 2);                          /* t names mt */
-    lua_pushvalue(L, 2);
-    lua_rawsetp(L, -2, &KEY_ORDER);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_setmetatable(L, 1);
-    lua_settop(L, 1);
-    return 1;
-}
-
-static int null_text(lua_State *L)
-{
-    lua_pushstring(L, lua_touserdata(L, 1) ? "userdata" : "null");
-    return 1;
-}
-
-int value_open_json(lua_State *L)
-{
-    static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { "order", json_order }, { NULL, NULL } };
-    struct vm *vm = vm_of(L);
-
-    luaL_newlib(L, list);                              /* lib */
-    lua_pushlightuserdata(L, NULL);                    /* lib null */
-    lua_createtable(L, 0, 2);
-    lua_pushcfunction(L, null_text);
-    lua_setfield(L, -2, "__tostring");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");                /* lib null mt: of all light userdata */
-    lua_setmetatable(L, -2);
-    lua_setfield(L, -2, "null");                       /* lib */
-    lua_createtable(L, 0, 1);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");                /* lib mt */
-    vm->ref_array_mt = luaL_ref(L, LUA_REGISTRYINDEX); /* lib */
-    return 1;
 }

@@ -96,6 +96,7 @@ void stream_move(struct stream *s, enum state to);
 void stream_wait(struct stream *s, unsigned bit);                      /* hold ... */
 void stream_go(struct stream *s, unsigned bit);                        /* ... and release */
 void stream_clock(struct stream *s, enum clock c, uint64_t after_ms);  /* from now; 0: off */
+void stream_record(struct stream *s);                                   /* record.c: writes the log line, counts the end */
 void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
 void stream_fail(struct stream *s, enum reason why);
 void stream_fail_with(struct stream *s, enum reason why, struct failure *f);   /* takes f's strings */

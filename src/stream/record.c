@@ -1,0 +1,57 @@
+/* What is left of a stream when it is over: its one log line, its place in the counters. */
+#include "base/log.h"
+#include "stream/inside.h"
+
+static void log_tag(void *arg, const char *name, const char *value)
+{
+    log_str(arg, name, value);
+}
+
+static const char *end_word(const struct stream *s)
+{
+    return s->code ? s->code : reason_text(s->reason)->code;
+}
+
+static void write_line(struct stream *s)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_INFO, "request"))
+        return;
+    log_str(&line, "id", s->id);
+    log_str(&line, "route", s->route->name);
+    log_int(&line, "status", s->status ? s->status : 499);
+    log_int(&line, "tokens", (int64_t)s->tokens);
+    log_int(&line, "first_token_ms", s->first_sent ? (int64_t)(s->first_sent - s->began) : -1);
+    log_int(&line, "held_ms", (int64_t)s->waited_ms);
+    log_int(&line, "total_ms", (int64_t)(s->host->now(s->owner) - s->began));
+    log_int(&line, "bytes", (int64_t)s->bytes_sent);
+    log_str(&line, "end", end_word(s));
+    if (s->model)
+        log_str(&line, "model", s->model->name);
+    if (s->upstream_status && s->upstream_status != 200)
+        log_int(&line, "upstream_status", s->upstream_status);
+    log_str(&line, "detail", s->detail);
+    if (s->exchange_ok)
+        exchange_tags(&s->exchange, log_tag, &line);
+    log_end(&line);
+}
+
+static void count_end(struct stream *s)
+{
+    static const enum metric none = METRIC_COUNT;
+    enum metric m = s->reason == REASON_DONE ? METRIC_streams_done
+                  : s->reason == REASON_CLIENT_CLOSED ? METRIC_streams_client_gone
+                  : !s->failed ? none
+                  : s->head_sent ? METRIC_streams_truncated : METRIC_streams_failed;
+
+    if (m != none)
+        metrics_add(s->metrics, m, 1);
+    metrics_add(s->metrics, METRIC_streams_open, -1);
+}
+
+void stream_record(struct stream *s)
+{
+    write_line(s);
+    count_end(s);
+}

@@ -1,0 +1,123 @@
+/* The virtual host: what the stream asks for becomes an entry { what, ... } in play->said, for the spec to read. */
+#include <stdlib.h>
+
+#include "testing_world.h"
+
+static void begin(struct play *p, const char *what)
+{
+    lua_newtable(p->L);                                /* entry */
+    lua_pushstring(p->L, what);
+    lua_setfield(p->L, -2, "what");
+    lua_pushnumber(p->L, (double)(p->world->now - EPOCH_MS) / 1000);
+    lua_setfield(p->L, -2, "at");
+}
+
+static void done(struct play *p)
+{
+    lua_rawseti(p->L, p->said, (lua_Integer)lua_rawlen(p->L, p->said) + 1);
+}
+
+static void set_headers(lua_State *L, const struct header *h, size_t n)
+{
+    lua_newtable(L);
+    for (size_t i = 0; i < n; i++) {
+        luaL_Buffer b;
+        luaL_buffinit(L, &b);
+        for (const char *c = h[i].name; *c; c++)
+            luaL_addchar(&b, *c >= 'A' && *c <= 'Z' ? (char)(*c + 32) : *c);
+        luaL_pushresult(&b);                           /* entry headers name */
+        lua_pushstring(L, h[i].value);
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "headers");
+}
+
+static void set_bytes(lua_State *L, const char *name, struct buf *bytes)
+{
+    lua_pushlstring(L, bytes->data ? bytes->data : "", bytes->len);
+    lua_setfield(L, -2, name);
+}
+
+static void say(struct play *p, const char *what)
+{
+    begin(p, what);
+    done(p);
+}
+
+static uint64_t host_now(void *owner) { return ((struct play *)owner)->world->now; }
+static void host_read_body(void *owner) { ((struct play *)owner)->wants_body = true; }
+
+static void host_reply(void *owner, int status, const struct header *headers, size_t n, struct buf *body)
+{
+    struct play *p = owner;
+
+    begin(p, "reply");
+    lua_pushinteger(p->L, status);
+    lua_setfield(p->L, -2, "status");
+    set_headers(p->L, headers, n);
+    set_bytes(p->L, "body", body);
+    buf_free(body);
+    done(p);
+}
+
+static void host_head(void *owner, int status, const struct header *headers, size_t n)
+{
+    struct play *p = owner;
+
+    begin(p, "head");
+    lua_pushinteger(p->L, status);
+    lua_setfield(p->L, -2, "status");
+    set_headers(p->L, headers, n);
+    done(p);
+}
+
+static bool host_write(void *owner, struct buf *bytes)
+{
+    struct play *p = owner;
+
+    begin(p, "write");
+    set_bytes(p->L, "bytes", bytes);
+    buf_free(bytes);
+    done(p);
+    return !p->slow;
+}
+
+static int host_attempt(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+{
+    struct play *p = owner;
+    struct buf body = want->body;
+
+    (void)ca;
+    begin(p, "attempt");
+    lua_pushstring(p->L, want->url);
+    lua_setfield(p->L, -2, "url");
+    lua_pushinteger(p->L, (lua_Integer)connect_ms);
+    lua_setfield(p->L, -2, "connect_ms");
+    set_headers(p->L, want->headers, want->n_headers);
+    set_bytes(p->L, "body", &body);
+    done(p);
+    return 0;
+}
+
+static void host_end(void *owner) { say(owner, "end"); }
+static void host_cancel(void *owner) { say(owner, "cancel"); }
+static void host_finish(void *owner) { say(owner, "finish"); }
+static void host_hold(void *owner) { say(owner, "hold"); }
+static void host_release(void *owner) { say(owner, "release"); }
+static void host_wake(void *owner, uint64_t at) { ((struct play *)owner)->alarm = at; }
+
+static void host_closed(void *owner)
+{
+    struct play *p = owner;
+
+    say(p, "closed");
+    stream_free(p->stream);
+    p->stream = NULL;
+    p->alarm = 0;
+}
+
+const struct stream_host testing_host = {
+    .now = host_now, .read_body = host_read_body, .reply = host_reply, .head = host_head, .write = host_write, .end = host_end,
+    .attempt = host_attempt, .cancel = host_cancel, .finish = host_finish, .hold = host_hold, .release = host_release,
+    .wake = host_wake, .closed = host_closed,
+};

@@ -1,0 +1,330 @@
+/* The world as specs see it: a gateway file in a VM of its own, exchanges with it, a clock that only the spec moves. */
+#include <lauxlib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "testing_world.h"
+
+#define WORLD "sluice.world"
+#define HEADERS_MAX 100
+
+static struct world *world_of(lua_State *L)
+{
+    struct world *w = *(struct world **)luaL_checkudata(L, 1, WORLD);
+
+    luaL_argcheck(L, w != NULL, 1, "this world is closed");
+    return w;
+}
+
+static struct play *play_of(lua_State *L, struct world *w)
+{
+    lua_Integer id = luaL_checkinteger(L, 2);
+
+    list_each(it, &w->streams) {
+        struct play *p = list_of(it, struct play, link);
+        if (p->id == id)
+            return p;
+    }
+    luaL_argerror(L, 2, "there is no such exchange");
+    return NULL;
+}
+
+/* The result of each call: what the stream asked for meanwhile. Also gives the body that it asked for. */
+static void enter(struct play *p, lua_State *L)
+{
+    p->L = L;
+    lua_newtable(L);
+    p->said = lua_gettop(L);
+    vm_set_now(p->world->vm, p->world->now, (int64_t)p->world->now);
+}
+
+static int leave(struct play *p, lua_State *L)
+{
+    while (p->stream && p->wants_body) {
+        p->wants_body = false;
+        stream_body(p->stream, p->body, p->body_len);
+    }
+    lua_settop(L, p->said);
+    return 1;
+}
+
+static void free_play(struct play *p)
+{
+    list_remove(&p->link);
+    for (size_t i = 0; i < p->request.n_headers; i++) {
+        free((char *)p->headers[i].name);
+        free((char *)p->headers[i].value);
+    }
+    free(p->headers);
+    free((char *)p->request.method);
+    free((char *)p->request.path);
+    free((char *)p->request.query);
+    free(p->body);
+    free(p);
+}
+
+static int world_open(lua_State *L)                     /* open(file) -> world | nil, complaints */
+{
+    const char *file = luaL_checkstring(L, 1);
+    struct world *w = mem_alloc(sizeof *w), **box;
+    struct vm_options options = { .metrics = &w->metrics };
+    struct buf complaints = BUF_EMPTY;
+
+    list_init(&w->streams);
+    w->now = EPOCH_MS;
+    if (vm_open(&w->vm, &options) != 0 || gateway_load(&w->gateway, w->vm, file, &complaints) != 0) {
+        if (w->vm)
+            vm_close(w->vm);
+        free(w);
+        lua_pushnil(L);                                /* nil */
+        lua_pushlstring(L, complaints.data ? complaints.data : "no memory", complaints.data ? complaints.len : 9);   /* nil text */
+        buf_free(&complaints);
+        return 2;
+    }
+    box = lua_newuserdatauv(L, sizeof *box, 0);        /* world */
+    *box = w;
+    luaL_setmetatable(L, WORLD);
+    return 1;
+}
+
+static int world_close(lua_State *L)
+{
+    struct world **box = luaL_checkudata(L, 1, WORLD), *w = *box;
+
+    if (!w)
+        return 0;
+    *box = NULL;
+    list_each_safe(it, &w->streams) {
+        struct play *p = list_of(it, struct play, link);
+        enter(p, L);
+        if (p->stream)
+            stream_client_gone(p->stream);
+        if (p->stream) {                               /* a log hook that waits: its time is over */
+            w->now += 60000;
+            stream_tick(p->stream);
+        }
+        lua_settop(L, p->said - 1);
+        free_play(p);
+    }
+    gateway_close(w->gateway);
+    vm_close(w->vm);
+    free(w);
+    return 0;
+}
+
+static char *string_field(lua_State *L, const char *name, const char *fallback)
+{
+    lua_getfield(L, 2, name);
+    char *value = mem_string(lua_isstring(L, -1) ? lua_tostring(L, -1) : fallback);
+    lua_pop(L, 1);
+    return value;
+}
+
+static void read_headers(lua_State *L, struct play *p)
+{
+    p->headers = mem_alloc(HEADERS_MAX * sizeof *p->headers);
+    lua_getfield(L, 2, "headers");                     /* headers */
+    if (lua_istable(L, -1)) {
+        for (lua_pushnil(L); lua_next(L, -2) && p->request.n_headers < HEADERS_MAX; lua_pop(L, 1)) {
+            if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
+                continue;
+            p->headers[p->request.n_headers++] = (struct header){ mem_string(lua_tostring(L, -2)), mem_string(lua_tostring(L, -1)) };
+        }
+    }
+    lua_pop(L, 1);
+    p->request.headers = p->headers;
+}
+
+static int world_ask(lua_State *L)                      /* world:ask { method, path, query, headers, ip, body } -> said, id */
+{
+    struct world *w = world_of(L);
+    struct play *p = mem_alloc(sizeof *p);
+    char id[32];
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    p->world = w;
+    p->id = ++w->next_id;
+    list_append(&w->streams, &p->link);
+    p->request.method = string_field(L, "method", "GET");
+    p->request.path = string_field(L, "path", "/");
+    p->request.query = string_field(L, "query", "");
+    p->request.minor = 1;
+    char *ip = string_field(L, "ip", "127.0.0.1");
+    snprintf(p->request.ip, sizeof p->request.ip, "%s", ip);
+    free(ip);
+    p->body = string_field(L, "body", "");
+    p->body_len = strlen(p->body);
+    read_headers(L, p);
+
+    const struct route *route = NULL;
+    for (size_t i = 0; i < w->gateway->n_routes && !route; i++)
+        for (size_t k = 0; k < w->gateway->routes[i].n_paths; k++)
+            if (!w->gateway->routes[i].files && strcmp(w->gateway->routes[i].paths[k], p->request.path) == 0)
+                route = &w->gateway->routes[i];
+    if (!route) {
+        free_play(p);
+        return luaL_error(L, "no route has this path");
+    }
+    snprintf(id, sizeof id, "test-%d", p->id);
+    enter(p, L);
+    struct stream_facts facts = { .id = id, .ip = p->request.ip, .request = &p->request };
+    stream_open(&p->stream, &testing_host, p, w->gateway, route, &facts, &w->metrics);
+    leave(p, L);
+    lua_pushinteger(L, p->id);
+    return 2;
+}
+
+static int world_head(lua_State *L)                     /* world:head(id, status, headers) -> said */
+{
+    struct world *w = world_of(L);
+    struct play *p = play_of(L, w);
+    int status = (int)luaL_checkinteger(L, 3);
+    struct header h[HEADERS_MAX];
+    size_t n = 0;
+
+    if (lua_istable(L, 4))
+        for (lua_pushnil(L); lua_next(L, 4) && n < HEADERS_MAX; lua_pop(L, 1))
+            h[n++] = (struct header){ lua_tostring(L, -2), lua_tostring(L, -1) };   /* the table keeps them */
+    enter(p, L);
+    if (p->stream)
+        stream_upstream_head(p->stream, status, h, n);
+    return leave(p, L);
+}
+
+static int world_bytes(lua_State *L)                    /* world:bytes(id, bytes) -> said */
+{
+    struct play *p = play_of(L, world_of(L));
+    size_t len;
+    const char *bytes = luaL_checklstring(L, 3, &len);
+
+    enter(p, L);
+    if (p->stream)
+        stream_upstream_bytes(p->stream, bytes, len);
+    return leave(p, L);
+}
+
+static int world_finish(lua_State *L)                   /* world:finish(id, code) -> said; code: "done" or an error's code */
+{
+    struct play *p = play_of(L, world_of(L));
+    const char *code = luaL_checkstring(L, 3);
+    enum reason r = 0;
+
+    while (r < REASON_COUNT && strcmp(reason_text(r)->code, code) != 0)
+        r++;
+    luaL_argcheck(L, r < REASON_COUNT, 3, "there is no such code");
+    enter(p, L);
+    if (p->stream)
+        stream_upstream_end(p->stream, r, "");
+    return leave(p, L);
+}
+
+static int world_gone(lua_State *L)                     /* world:gone(id) -> said */
+{
+    struct play *p = play_of(L, world_of(L));
+
+    enter(p, L);
+    if (p->stream)
+        stream_client_gone(p->stream);
+    return leave(p, L);
+}
+
+static int world_slow(lua_State *L)                     /* world:slow(id, is_slow) -> said; false drains what waits */
+{
+    struct play *p = play_of(L, world_of(L));
+
+    p->slow = lua_toboolean(L, 3);
+    enter(p, L);
+    if (p->stream && !p->slow)
+        stream_drained(p->stream);
+    return leave(p, L);
+}
+
+static int world_shutdown(lua_State *L)                 /* world:shutdown(id) -> said */
+{
+    struct play *p = play_of(L, world_of(L));
+
+    enter(p, L);
+    if (p->stream)
+        stream_shutdown(p->stream);
+    return leave(p, L);
+}
+
+/* Moves time to the next alarm of this exchange, at most `ms` on. */
+static int world_advance(lua_State *L)                  /* world:advance(id, ms) -> said */
+{
+    struct world *w = world_of(L);
+    struct play *p = play_of(L, w);
+    uint64_t until = w->now + (uint64_t)luaL_checkinteger(L, 3);
+
+    enter(p, L);
+    while (p->stream && p->alarm && p->alarm <= until) {
+        if (p->alarm > w->now)
+            w->now = p->alarm;
+        p->alarm = 0;
+        vm_set_now(w->vm, w->now, (int64_t)w->now);
+        stream_tick(p->stream);
+    }
+    w->now = until;
+    return leave(p, L);
+}
+
+static int world_alarm(lua_State *L)                    /* world:alarm(id) -> ms until the next alarm | nil */
+{
+    struct world *w = world_of(L);
+    struct play *p = play_of(L, w);
+
+    if (p->alarm)
+        lua_pushinteger(L, p->alarm > w->now ? (lua_Integer)(p->alarm - w->now) : 0);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int world_count(lua_State *L)                    /* world:count(name) -> a counter of base/metrics.h */
+{
+    struct world *w = world_of(L);
+    const char *name = luaL_checkstring(L, 2);
+
+    for (int m = 0; m < METRIC_COUNT; m++) {
+        if (strcmp(metrics_name(m), name) != 0)
+            continue;
+        lua_pushinteger(L, metrics_get(&w->metrics, m));
+        return 1;
+    }
+    return luaL_argerror(L, 2, "there is no such counter");
+}
+
+static int world_setenv(lua_State *L)                   /* setenv(name, value | nil): what sluice.env and sluice.secret see */
+{
+    const char *name = luaL_checkstring(L, 1);
+
+    if (lua_isnoneornil(L, 2))
+        unsetenv(name);
+    else
+        setenv(name, luaL_checkstring(L, 2), 1);
+    return 0;
+}
+
+int luaopen_sluice_world(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        { "ask", world_ask },     { "head", world_head },         { "bytes", world_bytes },     { "finish", world_finish }, { "gone", world_gone },
+        { "slow", world_slow },   { "shutdown", world_shutdown }, { "advance", world_advance }, { "alarm", world_alarm },   { "count", world_count },
+        { "close", world_close }, { NULL, NULL },
+    };
+
+    luaL_newmetatable(L, WORLD);                       /* mt */
+    luaL_newlib(L, methods);                           /* mt methods */
+    lua_setfield(L, -2, "__index");                    /* mt */
+    lua_pushcfunction(L, world_close);                 /* mt close */
+    lua_setfield(L, -2, "__gc");                       /* mt */
+    lua_pop(L, 1);
+    lua_newtable(L);                                   /* module */
+    lua_pushcfunction(L, world_open);                  /* module open */
+    lua_setfield(L, -2, "open");                       /* module */
+    lua_pushcfunction(L, world_setenv);                /* module setenv */
+    lua_setfield(L, -2, "setenv");                     /* module */
+    return 1;
+}
