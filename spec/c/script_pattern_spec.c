@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "script/inside.h"
-#include "script/pattern.h"
+#include "match/pattern.h"
 
 #define CASES 300000
 

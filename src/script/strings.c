@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "script/inside.h"
-#include "script/pattern.h"
+#include "match/pattern.h"
 
 static int too_large(lua_State *L, const char *what)
 {

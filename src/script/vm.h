@@ -2,7 +2,7 @@
  *
  * A VM belongs to one thread (its worker). It knows no loop and no socket; time is told to it by vm_set_now. Privileged modules (lua/sluice/,
  * compiled in; a directory may override them while developing) see the full libraries; operators' files run in the sandbox: allow-list of
- * globals, own _ENV, text chunks only, locked string metatable, bounded string functions (script/pattern.h).
+ * globals, own _ENV, text chunks only, locked string metatable, bounded string functions (match/pattern.h).
  */
 #ifndef SLUICE_SCRIPT_VM_H
 #define SLUICE_SCRIPT_VM_H

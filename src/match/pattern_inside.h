@@ -1,8 +1,8 @@
 /* What pattern.c (compiling) and pattern_match.c share: a pattern's items and sets. */
-#ifndef SLUICE_SCRIPT_PATTERN_INSIDE_H
-#define SLUICE_SCRIPT_PATTERN_INSIDE_H
+#ifndef SLUICE_MATCH_PATTERN_INSIDE_H
+#define SLUICE_MATCH_PATTERN_INSIDE_H
 
-#include "script/pattern.h"
+#include "match/pattern.h"
 
 enum kind { DONE, BYTE, ANY, CLASS, SET, OPEN, CLOSE, POSITION, BACK, BALANCE, FRONTIER, TEXT_END };
 enum repeat { ONCE, MAYBE, MANY, SOME, LAZY };         /* nothing ? * + - */

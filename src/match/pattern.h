@@ -4,8 +4,8 @@
  * whether a run looked at the end of the text: if it did not, more text could not change the outcome (what streaming needs).
  * Same results as string.find of Lua 5.4, but what is malformed is always refused, not only when matching comes that far.
  */
-#ifndef SLUICE_SCRIPT_PATTERN_H
-#define SLUICE_SCRIPT_PATTERN_H
+#ifndef SLUICE_MATCH_PATTERN_H
+#define SLUICE_MATCH_PATTERN_H
 
 #include <stdbool.h>
 #include <stddef.h>

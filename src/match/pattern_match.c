@@ -3,7 +3,7 @@
  */
 #include <string.h>
 
-#include "script/pattern_inside.h"
+#include "match/pattern_inside.h"
 
 #define DEPTH_MAX 200
 #define LOOK_EVERY 4096                                /* steps between two looks at the kill */

@@ -1,5 +1,5 @@
 /* Compiling: "%a+(%d)" becomes SET(letters)+, OPEN 0, SET(digits), CLOSE 0, DONE. */
-#include "script/pattern_inside.h"
+#include "match/pattern_inside.h"
 
 #include <string.h>
 
