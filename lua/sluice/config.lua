@@ -256,7 +256,9 @@ local function normal_policies(list)
   end
   for p = #list, 1, -1 do                                -- answers pass bottom to top
     for _, f in ipairs(list[p].def.filters) do
-      filters[#filters + 1] = { fn = f.text, policy = p - 1, channels = f.channels, max_hold = f.max_hold, overflow_release = f.overflow_release }
+      local filter = { policy = p - 1 }
+      for k, v in pairs(f) do filter[k] = v end
+      filters[#filters + 1] = filter
     end
   end
   return out, hooks, filters

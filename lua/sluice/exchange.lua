@@ -3,6 +3,7 @@
 local REQ, ROUTE, ID, TARGET, HEADERS, TAGS, VARS, SHARED, SUMMARY, EXTRA, OPENED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 
 local host = require "sluice.host"
+local unit_of = require("sluice.policy").unit_of
 local frozen = require "sluice.frozen"
 local suggest = require "sluice.suggest"
 
@@ -339,6 +340,21 @@ function M.error_hook(x, fn, ctx, ...)
     x[EXTRA] = t.extra
   end
   return t.status, t.code, t.message, t.type, t.retry_after and math.max(0, math.ceil(t.retry_after))
+end
+
+-- Asked once a block: whether a filter applies, its unit as C wants it (nothing: as configured), what it looks for (nothing: as configured).
+function M.block(when, unit, match, ctx, judges)
+  if when and not when(ctx) then return false end
+  local kind, chars, overlap, matcher
+  if unit then
+    kind, chars, overlap = unit_of(unit(ctx), judges)
+    if not kind then error("a filter's unit function returned something else: " .. chars, 0) end
+  end
+  if match then
+    matcher = match(ctx)
+    if not host.is_matcher(matcher) then error("a filter's match function returned a " .. type(matcher) .. ", not a matcher", 0) end
+  end
+  return true, kind, chars, overlap, matcher
 end
 
 -- The front's JSON for an error.

@@ -18,6 +18,7 @@ M.sleep = host.sleep
 M.trim = host.trim
 M.ip_key = host.ip_key
 M.json = frozen.library("sluice.json", host.json)
+M.match = frozen.library("sluice.match", host.match)
 
 -- ---- environment and secrets: only while the gateway file loads
 
@@ -111,7 +112,7 @@ M.parts = setmetatable({}, {
 })
 
 local later = {}
-for _, name in ipairs { "match", "service", "counter", "cache", "chain", "only_if", "all", "redis" } do
+for _, name in ipairs { "service", "counter", "cache", "chain", "only_if", "all", "redis" } do
   later[name] = ("sluice.%s is not supported by this version"):format(name)
 end
 

@@ -25,11 +25,82 @@ local function here(text) complain.here(text) end
 
 -- ---- filters
 
-local filter_fields = { text = true, on = true, max_hold = true, overflow = true, unit = true }
-local filter_later = { match = true, replace = true, check = true, when = true, parallel = true, optimistic = true, raw_json = true }
+local KIND = { raw = 0, match = 1, units = 2 }
+local UNITS = { delta = 0, word = 1, line = 2, sentence = 3, paragraph = 4, all = 5 }
+local UNIT_CHARS = 6
+
+local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true }
+local filter_later = { parallel = true, optimistic = true, raw_json = true }
 local filter_known = {}
 for k in pairs(filter_fields) do filter_known[k] = true end
 for k in pairs(filter_later) do filter_known[k] = true end
+
+-- A unit as C wants it: kind, chars, overlap; or nil and what is wrong.
+local function unit_of(u, judges)
+  if UNITS[u] then return UNITS[u], 0, 0 end
+  if type(u) ~= "table" then
+    return nil, ("unit must be %s, { chars =, overlap = } or a function(ctx), is %s%s"):format(suggest.list(UNITS), schema.show(u), type(u) == "string" and suggest.hint(u, UNITS) or "")
+  end
+  for k in pairs(u) do
+    if k ~= "chars" and k ~= "overlap" then return nil, ('unit has no "%s": write { chars =, overlap = }'):format(tostring(k)) end
+  end
+  local overlap = u.overlap or 0
+  if math.type(u.chars) ~= "integer" or u.chars < 1 then return nil, ("unit.chars must be a whole number, at least 1, is %s"):format(schema.show(u.chars)) end
+  if math.type(overlap) ~= "integer" or overlap < 0 or overlap > 10000 then return nil, ("unit.overlap must be a whole number from 0 to 10000, is %s"):format(schema.show(overlap)) end
+  if overlap > 0 and not judges then return nil, "unit.overlap is for check, which only judges: text would get the overlap twice" end
+  return UNIT_CHARS, u.chars, overlap
+end
+M.unit_of = unit_of
+
+-- Matchers, or Lua patterns as texts, or a list of either: one matcher.
+local function matcher_of(v, bad)
+  local list = type(v) == "table" and v or { v }
+  if #list == 0 then return bad "match names nothing, so it would never run" end
+  local out = {}
+  for i, m in ipairs(list) do
+    if type(m) == "string" then
+      local ok, made = host.base.pcall(host.match.pattern, m)
+      if not ok then return bad("match: " .. tostring(made)) end
+      out[i] = made
+    elseif host.is_matcher(m) then
+      out[i] = m
+    else
+      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(schema.show(m)))
+    end
+  end
+  return #out == 1 and out[1] or host.match.any(out)
+end
+
+local function match_filter(f, bad)
+  local out = { kind = KIND.match }
+  if type(f.match) == "function" then out.match_fn = f.match else out.match = matcher_of(f.match, bad) end
+  if f.unit ~= nil then bad "match finds by itself what belongs together: it takes no unit" end
+  if type(f.replace) == "string" then
+    out.replace = f.replace
+  elseif type(f.replace) == "function" then
+    out.fn = f.replace
+  else
+    bad(("replace must be a text or a function(m, ctx), is %s"):format(schema.show(f.replace)))
+  end
+  return out
+end
+
+local function unit_filter(f, bad)
+  local judges = f.check ~= nil
+  local out = { fn = f.text or f.check, judges = judges, kind = KIND.units }
+  if judges and f.text ~= nil then bad "text and check exclude each other" end
+  if type(out.fn) ~= "function" then bad(("%s must be a function(text, ctx, part), is %s"):format(judges and "check" or "text", schema.show(out.fn))) end
+  if type(f.unit) == "function" then
+    out.unit_fn, out.unit = f.unit, 0
+  elseif (f.unit == nil or f.unit == "delta") and not judges then
+    out.kind, out.unit = KIND.raw, 0
+  else
+    local kind, chars, overlap = unit_of(f.unit or "delta", judges)
+    if not kind then bad(chars) end
+    out.unit, out.chars, out.overlap = kind, chars, overlap
+  end
+  return out
+end
 
 local function one_filter(f, name)
   local what = ('filter of policy "%s"'):format(name)
@@ -41,38 +112,40 @@ local function one_filter(f, name)
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
     if filter_later[k] then
-      bad(('"%s" is not supported by this version: use text = function(text, ctx, part), which may return what it releases and what it holds'):format(k))
+      bad(('"%s" is not supported by this version'):format(k))
     elseif not filter_fields[k] then
       bad(('unknown setting "%s"%s'):format(tostring(k), suggest.hint(k, filter_known)))
     end
   end
-  if f.unit ~= nil and f.unit ~= "delta" then
-    bad(('unit %s is not supported by this version: only "delta" is'):format(type(f.unit) == "string" and '"' .. f.unit .. '"' or "of this kind"))
-  end
-  if type(f.text) ~= "function" and f.match == nil and f.check == nil then
-    bad(("text must be a function(text, ctx, part), is %s"):format(schema.show(f.text)))
-  end
-  local channels = 0
+  if f.match ~= nil and (f.text ~= nil or f.check ~= nil) then bad "match, text and check exclude each other: write a list of filters" end
+  if f.match == nil and f.replace ~= nil then bad "replace needs match" end
+  if f.match == nil and f.text == nil and f.check == nil then bad "needs match and replace, or text = function(text, ctx, part), or check" end
+  local out = good and (f.match ~= nil and match_filter(f, bad) or unit_filter(f, bad)) or {}
+  if f.when ~= nil and type(f.when) ~= "function" then bad(("when must be a function(ctx), is %s"):format(schema.show(f.when))) end
+  out.when = f.when
+  out.channels = 0
   local on = f.on == nil and { "content", "reasoning", "refusal" } or type(f.on) == "table" and f.on or { f.on }
   for _, c in ipairs(on) do
     if c == "tool_args" then
       bad('the channel "tool_args" is not supported by this version')
     elseif CHANNELS[c] then
-      channels = channels | (1 << CHANNELS[c])
+      out.channels = out.channels | (1 << CHANNELS[c])
     else
       bad(('unknown channel %s%s (known: content, reasoning, refusal)'):format(schema.show(c), suggest.hint(c, CHANNELS)))
     end
   end
-  if channels == 0 and good then bad("on names no channel, so it would never run") end
+  if out.channels == 0 and good then bad("on names no channel, so it would never run") end
   local hold, why = DEFAULT_HOLD
   if f.max_hold ~= nil then
     hold, why = host.size(tostring(f.max_hold))
     if not hold then bad("max_hold: " .. why) end
   end
+  out.max_hold = hold
   if f.overflow ~= nil and f.overflow ~= "stop" and f.overflow ~= "release" then
     bad(('overflow must be "stop" or "release", is %s'):format(schema.show(f.overflow)))
   end
-  return good and { text = f.text, channels = channels, max_hold = hold, overflow_release = f.overflow == "release" } or nil
+  out.overflow_release = f.overflow == "release"
+  return good and out or nil
 end
 
 local function filters(v, name)

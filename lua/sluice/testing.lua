@@ -133,8 +133,7 @@ local function next_address()
   return ("10.%d.%d.%d"):format(asked >> 16 & 255, asked >> 8 & 255, asked & 255)
 end
 
--- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read.
-function Gateway:ask(want)
+local function run(self, want, upstream)
   local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {} }, Exchange)
   local said
   said, x.id = self.world:ask {
@@ -143,7 +142,7 @@ function Gateway:ask(want)
   }
   x:take(said)
   x:settle()
-  for _, step in ipairs(want.upstream or {}) do
+  for _, step in ipairs(upstream or {}) do
     if x.closed then break end
     x:step(step, want.cut)
     x:settle()
@@ -153,6 +152,85 @@ function Gateway:ask(want)
     x:settle()
   end
   x:read()
+  return x
+end
+
+-- ---- shaking: where an upstream cuts its text must not matter
+
+local TEXTS = { content = true, reasoning_content = true, reasoning = true, refusal = true }
+
+-- The field that a step is text of, and the text; nothing when it is more than that.
+local function text_of(step)
+  if type(step) == "string" then return "content", step end
+  local field, text = next(step)
+  if TEXTS[field] and type(text) == "string" and next(step, field) == nil then return field, text end
+end
+
+local function characters(text)
+  local out = {}
+  for c in text:gmatch(utf8.charpattern) do out[#out + 1] = c end
+  return out
+end
+
+-- The same script with each run of text cut anew: pieces of `size()` characters.
+local function recut(upstream, size)
+  local out, i = {}, 1
+  while i <= #upstream do
+    local field, text = text_of(upstream[i])
+    i = i + 1
+    if not field then
+      out[#out + 1] = upstream[i - 1]
+    else
+      while upstream[i] and text_of(upstream[i]) == field do
+        text = text .. select(2, text_of(upstream[i]))
+        i = i + 1
+      end
+      local all, from = characters(text), 1
+      while from <= #all do
+        local n = size()
+        out[#out + 1] = { [field] = table.concat(all, "", from, math.min(from + n - 1, #all)) }
+        from = from + n
+      end
+    end
+  end
+  return out
+end
+
+-- What must be the same. A refusal is one whether or not text before it had left by then: that does depend on when it came.
+local function gist(x)
+  if x.error then return "error " .. tostring(x.error.code) end
+  return ("%d %q finish=%s"):format(x.status or 0, x.text, x.done and "done" or "none")
+end
+
+local function shake(self, want, first)
+  local function again(name, size)
+    local other = gist(run(self, want, recut(want.upstream, size)))
+    if other ~= gist(first) then
+      error(('the result depends on where the upstream cuts its text (%s)\n  as given: %s\n  re-cut:   %s'):format(name, gist(first), other), 4)
+    end
+  end
+  again("one character each", function() return 1 end)
+  again("whole", function() return math.huge end)
+  for seed = 1, 8 do
+    local state = seed * 7919
+    again("seed " .. seed, function()
+      state = (state * 1103515245 + 12345) % 2147483648
+      return 1 + (state >> 16) % 7
+    end)
+  end
+end
+
+-- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read. A good answer is
+-- asked for again under ten other cuttings of the upstream's text, which must not matter; no_shake = true leaves that out.
+function Gateway:ask(want)
+  local x = run(self, want, want.upstream)
+  if want.upstream and not want.no_shake and not want.cut and not want.ip then
+    local texts, others = 0, 0
+    for _, step in ipairs(want.upstream) do
+      if type(step) ~= "table" or text_of(step) then texts = texts + 1 else others = others + 1 end
+    end
+    if texts > 0 and others == 0 then shake(self, want, x) end
+  end
   return x
 end
 

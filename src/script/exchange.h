@@ -66,7 +66,14 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
 /* What the finished call said; checks that this hook may say it. The call stays open (call_finish it). */
 void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret);
 
-/* One filter call on held + new text. */
+/* Asked once a block, before its first text: does filter i apply, to what units, what does it look for? It may not wait; the call stays open. */
+struct matcher;
+struct filter_block { bool applies; struct unit unit; struct matcher *match; };   /* match: to be dropped (matcher_drop); NULL: the filter's own */
+enum call_state exchange_block(struct exchange *x, struct call *c, size_t i, struct filter_block *ret);
+/* One call of replace(m, ctx). `gone`: bytes of the block before text[0]. */
+struct match;
+enum call_state exchange_replace(struct exchange *x, struct call *c, size_t i, const char *text, const struct match *hit, size_t gone);
+/* One call of text or check: on held + new text (raw), or on one unit. */
 enum call_state exchange_filter(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, enum channel channel, bool last);
 struct filter_result {
     enum { FILTER_PASS, FILTER_TEXT, FILTER_VERDICT } kind;   /* PASS: the text as it was, nothing held */
@@ -74,6 +81,7 @@ struct filter_result {
     const char *held; size_t held_len;
     struct verdict verdict;                            /* VERDICT: REJECT, STOP or WRONG */
 };
+/* `text`: what the filter was shown (a match's text for replace). */
 void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, struct filter_result *ret);
 
 /* A Lua model's answer(req, out): runs until it waits. WAIT_OUTPUT: take the text with exchange_output, then call_resume(c, 0). */

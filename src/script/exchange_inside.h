@@ -11,6 +11,8 @@
 /* Slots of the record; lua/sluice/exchange.lua names the same. */
 enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY, X_CTX };
 
+/* Runs entry(job) on the coroutine of a call that was begun; it may wait. */
+enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job);
 /* Runs entry(job) on a coroutine of its own, to its end: it may not wait. The call stays open. */
 enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction entry, void *job, unsigned budget_ms, const char *no_wait);
 

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "script/inside.h"
+#include "script/match_value.h"
 
 #define LOAD_MS 10000                                  /* CPU time a gateway file may use */
 #define MEMORY_MIN ((size_t)4 << 20)
@@ -196,6 +197,18 @@ static void hooks(struct loaded *o, lua_State *L, struct route *r)
     lua_pop(L, 1);                                     /* route */
 }
 
+static const struct matcher *matcher(struct loaded *o, lua_State *L)   /* filter -> filter; the reference keeps it alive */
+{
+    const struct matcher *m;
+
+    lua_getfield(L, -1, "match");                      /* filter matcher? */
+    m = match_value(L, -1);
+    lua_pop(L, 1);                                     /* filter */
+    if (m)
+        reference(o, L, "match");
+    return m;
+}
+
 static void filters(struct loaded *o, lua_State *L, struct route *r)
 {
     r->n_filters = open_list(L, "filters");            /* route filters */
@@ -204,8 +217,16 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
         struct filter *f = &r->filters[i];
 
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route filters filter */
+        f->kind = number(L, "kind");
         f->fn_ref = reference(o, L, "fn");
         f->policy = (int)number(L, "policy");
+        f->match = matcher(o, L);
+        f->match_ref = reference(o, L, "match_fn");
+        f->replace = text(o, L, "replace");
+        f->unit = (struct unit){ .kind = number(L, "unit"), .chars = (size_t)number(L, "chars"), .overlap = (size_t)number(L, "overlap") };
+        f->unit_ref = reference(o, L, "unit_fn");
+        f->when_ref = reference(o, L, "when");
+        f->judges = flag(L, "judges");
         f->channels = (unsigned)number(L, "channels");
         f->max_hold = (size_t)number(L, "max_hold");
         f->overflow_release = flag(L, "overflow_release");

@@ -11,10 +11,12 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "match/unit.h"
 #include "wire/ip.h"
 #include "wire/json.h"
 
 struct vm;
+struct matcher;
 
 enum hook { HOOK_ACCEPT, HOOK_VALIDATE, HOOK_ROUTE, HOOK_PROMPT, HOOK_ERROR, HOOK_LOG, HOOK_COUNT };
 extern const char *const hook_names[HOOK_COUNT];
@@ -67,10 +69,18 @@ struct hook_entry {
     int policy;                                        /* index into route->policies */
 };
 
-struct filter {                                        /* raw: text(text, ctx, part) */
-    int fn_ref;
+struct filter {
+    enum { FILTER_RAW, FILTER_MATCH, FILTER_UNITS } kind;
+    int fn_ref;                                        /* text or check(text, ctx, part), or replace(m, ctx); LUA_NOREF: replace is a text */
     int policy;
     unsigned channels;                                 /* bit per enum channel */
+    const struct matcher *match;                       /* MATCH: what is looked for; lives with the gateway. NULL: match_ref says it */
+    int match_ref;                                     /* MATCH: function(ctx) -> matcher, asked once a block; else LUA_NOREF */
+    const char *replace;                               /* MATCH without fn_ref */
+    struct unit unit;                                  /* UNITS */
+    int unit_ref;                                      /* UNITS: function(ctx) -> unit, asked once a block; else LUA_NOREF */
+    int when_ref;                                      /* function(ctx) -> whether it applies, asked once a block; else LUA_NOREF */
+    bool judges;                                       /* UNITS: check, which returns nothing or a verdict */
     size_t max_hold;                                   /* bytes; default 64 KiB */
     bool overflow_release;                             /* else: stop with policy_error */
 };

@@ -10,6 +10,7 @@
 #include "base/limiter.h"
 #include "base/log.h"
 #include "script/inside.h"
+#include "script/match_value.h"
 #include "script/secret_value.h"
 #include "script/units.h"
 #include "script/value.h"
@@ -374,6 +375,10 @@ int host_open(lua_State *L)
     tables_open(L);
     lua_setfield(L, -2, "table");
     value_open_json(L);
-    lua_setfield(L, -2, "json");                       /* host */
+    lua_setfield(L, -2, "json");
+    match_open(L);
+    lua_setfield(L, -2, "match");
+    match_is_open(L);
+    lua_setfield(L, -2, "is_matcher");                 /* host */
     return 1;
 }

@@ -9,6 +9,7 @@
 #ifndef SLUICE_STREAM_INSIDE_H
 #define SLUICE_STREAM_INSIDE_H
 
+#include "match/matcher.h"
 #include "script/call.h"
 #include "stream/stream.h"
 #include "wire/sse.h"
@@ -32,6 +33,14 @@ struct piece {
     enum { PIECE_TEXT, PIECE_LAST, PIECE_DONE } kind;
     enum channel channel;
     size_t off, len;                                   /* in stream.texts */
+};
+
+/* What one filter holds of one channel's block. */
+struct held {
+    struct scan scan;                                  /* scan.at: what is before has passed (kept as context) */
+    bool asked, applies;                               /* when and unit were asked for this block */
+    struct unit unit;
+    struct matcher *match;                             /* what this block looks for, when the filter had to be asked */
 };
 #define PIECES_MAX 8                                   /* one event gives at most two a channel and the end */
 
@@ -81,10 +90,12 @@ struct stream {
     enum channel block;
 
     size_t stage;                                      /* the filter at work */
-    bool sieving, sieve_overflow;
-    struct buf sieve_text;                             /* what that filter was given */
-    struct buf *kept;                                  /* [n_filters * CHANNEL_COUNT] what filters hold; NULL: nothing yet */
+    bool sieving, flushing;                            /* flushing: decide as if the block ended here (overflow = "release") */
+    struct buf sieve_text;                             /* on its way from one filter to the next */
+    struct held *stages;                               /* [n_filters * CHANNEL_COUNT]; NULL: nothing passed a filter yet */
     bool *skipped;                                     /* [n_filters] stages taken out of this stream (on_error = "open") */
+    size_t shown_from, shown_to;                       /* of the stage's text: what the running call was shown or asked about */
+    struct verdict stop;                               /* sluice.stop was said (kind STOP): what is before it still passes the later filters */
 
     struct buf out;                                    /* gathered for one host.write */
     uint64_t tokens, bytes_sent;
