@@ -86,12 +86,13 @@ end)
 
 -- ---- what is here
 
-local features = { ["filter.raw"] = true, ["model.answer"] = true, ["limiter"] = true, ["parts.cors"] = true, ["parts.rate_limit"] = true }
+local features = {}
+for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "limiter", "parts" } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
 
 local parts = {}
-for _, name in ipairs { "cors", "rate_limit" } do parts[name] = true end
+for _, name in ipairs { "banned_words", "cors", "hide_reasoning", "limits", "mask_secrets", "rate_limit", "redact", "stop_sequences" } do parts[name], features["parts." .. name] = true, true end
 
 M.parts = setmetatable({}, {
   __index = function(_, name)

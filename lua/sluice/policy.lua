@@ -23,6 +23,27 @@ M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said ab
 
 local function here(text) complain.here(text) end
 
+-- ---- matchers
+
+-- Matchers, or Lua patterns as texts, or a list of either: one matcher.
+local function matcher_of(v, bad)
+  local list = type(v) == "table" and v or { v }
+  if #list == 0 then return bad "match names nothing, so it would never run" end
+  local out = {}
+  for i, m in ipairs(list) do
+    if type(m) == "string" then
+      local ok, made = host.base.pcall(host.match.pattern, m)
+      if not ok then return bad("match: " .. tostring(made)) end
+      out[i] = made
+    elseif host.is_matcher(m) then
+      out[i] = m
+    else
+      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(schema.show(m)))
+    end
+  end
+  return #out == 1 and out[1] or host.match.any(out)
+end
+
 -- ---- filters
 
 local KIND = { raw = 0, match = 1, units = 2 }
@@ -51,25 +72,6 @@ local function unit_of(u, judges)
   return UNIT_CHARS, u.chars, overlap
 end
 M.unit_of = unit_of
-
--- Matchers, or Lua patterns as texts, or a list of either: one matcher.
-local function matcher_of(v, bad)
-  local list = type(v) == "table" and v or { v }
-  if #list == 0 then return bad "match names nothing, so it would never run" end
-  local out = {}
-  for i, m in ipairs(list) do
-    if type(m) == "string" then
-      local ok, made = host.base.pcall(host.match.pattern, m)
-      if not ok then return bad("match: " .. tostring(made)) end
-      out[i] = made
-    elseif host.is_matcher(m) then
-      out[i] = m
-    else
-      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(schema.show(m)))
-    end
-  end
-  return #out == 1 and out[1] or host.match.any(out)
-end
 
 local function match_filter(f, bad)
   local out = { kind = KIND.match }
@@ -216,6 +218,11 @@ local types = {
   list = function(v) return is_list(v) and v or nil, "a list" end,
   map = function(v) return type(v) == "table" and v or nil, "a table" end,
   secret = function(v) return host.is_secret(v) and v or nil, 'a secret: sluice.secret "NAME"' end,
+  matcher = function(v)                                   -- several, or patterns as texts, become one matcher
+    local why
+    local m = matcher_of(v, function(text) why = text end)
+    return m, "a matcher such as sluice.match.email", why
+  end,
   ["function"] = function(v) return type(v) == "function" and v or nil, "a function" end,
   duration = function(v)                                  -- stays as written, since every API takes it so
     if type(v) ~= "string" and type(v) ~= "number" then return nil, 'a duration such as "800ms"' end

@@ -1,0 +1,32 @@
+-- Keys and tokens neither reach the model nor come back from it.
+local sluice = require "sluice"
+local match = sluice.match
+
+local P = sluice.policy {
+  name = "mask_secrets",
+  api  = 1,
+  doc  = "Replaces API keys, JSON web tokens and private keys, in both directions.",
+  options = {
+    match = { type = "matcher", default = { match.private_key, match.jwt, match.aws_key, match.secret_key }, doc = "What is secret." },
+    mask  = { type = "string", default = "[secret removed]", doc = "What stands in for it." },
+  },
+}
+
+local function masked(_, ctx)
+  ctx.state.n = (ctx.state.n or 0) + 1
+  return ctx.options.mask
+end
+
+function P.prompt(req, ctx)
+  req:map_text(function(text)
+    return (ctx.options.match:gsub(text, function(m) return masked(m, ctx) end))
+  end)
+end
+
+P.filter = { match = function(ctx) return ctx.options.match end, replace = masked }
+
+function P.log(_, ctx)
+  if ctx.state.n then ctx:tag("secrets_masked", ctx.state.n) end
+end
+
+return P

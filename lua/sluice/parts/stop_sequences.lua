@@ -1,0 +1,30 @@
+-- Ends the answer where one of some texts begins, also for models that have no such setting.
+local sluice = require "sluice"
+
+local P = sluice.policy {
+  name = "stop_sequences",
+  api  = 1,
+  doc  = "Ends the answer at the first of the given texts.",
+  options = {
+    list = { type = "list", required = true, doc = "The texts." },
+    keep = { type = "boolean", default = false, doc = "Whether the text itself is still told." },
+  },
+}
+
+local matchers = setmetatable({}, { __mode = "k" })       -- by the options of one use
+
+P.filter = {
+  on    = { "content" },
+  match = function(ctx)
+    local o = ctx.options
+    if not matchers[o] then
+      local list = {}
+      for i = 1, #o.list do list[i] = o.list[i] end
+      matchers[o] = sluice.match.words(list, { kind = "stop" })
+    end
+    return matchers[o]
+  end,
+  replace = function(m, ctx) return sluice.stop { reason = "stop", text = ctx.options.keep and m.text or "" } end,
+}
+
+return P

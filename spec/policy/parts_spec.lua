@@ -1,0 +1,97 @@
+-- The ready parts, each as an operator uses it.
+local t = require "sluice.testing"
+
+local function gateway(part)
+  return assert(t.load { source = ([[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0",
+  models = { m = { provider = "openai", url = "http://m.test/v1", model = "x" } },
+  routes = { ask = { path = "/api/stream", front = "token", target = "m", policies = { sluice.parts.%s } } } }
+]]):format(part) })
+end
+
+describe("redact", function()
+  local g = gateway "redact {}"
+
+  it("keeps the address from the model and gives it back, however the tokens fall", function()
+    local r = g:ask { q = "Write to jane.roe@example.com please", upstream = { "Mail sent to <EM", "AIL_", "1>", ", done." } }
+    assert.equal("Write to <EMAIL_1> please", r.upstream[1].body.messages[1].content)
+    assert.equal("Mail sent to jane.roe@example.com, done.", r.text)
+  end)
+
+  it("removes data that the model invents", function()
+    local r = g:ask { q = "hi", upstream = { "Ask bo", "b@corp.", "io or pay with 4111 1111 ", "1111 1111 now" } }
+    assert.equal("Ask [email removed] or pay with [card removed] now", r.text)
+  end)
+
+  it("leaves placeholders that are not ours", function()
+    assert.equal("<EMAIL_9> x", g:ask({ q = "hi a@example.com", upstream = { "<EMAIL", "_9> x" } }).text)
+  end)
+
+  it("takes its own list, and need not restore", function()
+    local own = gateway 'redact { match = { sluice.match.regex("proj-[0-9]+", "project"), "T%d%d%d" }, restore = false }'
+    local r = own:ask { q = "see proj-12 and T123", upstream = { "<PROJECT_1>", " and proj", "-99 or T4", "56" } }
+    assert.equal("see <PROJECT_1> and <PATTERN_2>", r.upstream[1].body.messages[1].content)
+    assert.equal("<PROJECT_1> and [project removed] or [pattern removed]", r.text)
+  end)
+end)
+
+describe("mask_secrets", function()
+  it("works in both directions", function()
+    local g = gateway "mask_secrets {}"
+    local r = g:ask { q = "my key sk-abcdefghijklmnop1234", upstream = { "Yours: AKIAIOSF", "ODNN7EXAMPLE, -----BEGIN PRIV", "ATE KEY-----\nabc\n-----END PRIVATE KEY-----!" } }
+    assert.equal("my key [secret removed]", r.upstream[1].body.messages[1].content)
+    assert.equal("Yours: [secret removed], [secret removed]!", r.text)
+  end)
+end)
+
+describe("banned_words", function()
+  it("masks", function()
+    local g = gateway 'banned_words { words = { "heck", "gosh darn" } }'
+    assert.equal("What the ***, *** checked", g:ask({ q = "heck", upstream = { "What the HE", "CK, gosh d", "arn checked" } }).text)
+  end)
+
+  it("stops", function()
+    local g = gateway 'banned_words { words = { "heck" }, action = "stop" }'
+    local r = g:ask { q = "x", upstream = { "fine he", "ck no" } }
+    assert.equal("fine ", r.text)
+    assert.is_true(r.done)
+  end)
+
+  it("rejects, questions too", function()
+    local g = gateway 'banned_words { words = { "heck" }, action = "reject", input = "reject" }'
+    assert.equal("banned_word", g:ask({ q = "x", upstream = { "heck" } }).error.code)
+    local r = g:ask { q = "Heck!" }
+    assert.equal(422, r.status)
+    assert.equal(0, #r.upstream)
+  end)
+end)
+
+describe("stop_sequences", function()
+  it("ends before the text, or behind it", function()
+    assert.equal("a\n", gateway('stop_sequences { list = { "###", "END" } }'):ask({ q = "x", upstream = { "a\n#", "## b END" } }).text)
+    assert.equal("a END", gateway('stop_sequences { list = { "END" }, keep = true }'):ask({ q = "x", upstream = { "a E", "ND b" } }).text)
+  end)
+end)
+
+describe("limits", function()
+  it("ends long answers at the character", function()
+    local g = gateway "limits { output_chars = 5 }"
+    assert.equal("héllo", g:ask({ q = "x", upstream = { "hé", "llo wor", "ld" } }).text)
+    local r = g:ask { q = "x", upstream = { "12345" } }
+    assert.equal("12345", r.text)
+    assert.is_true(r.done)
+  end)
+
+  it("refuses long prompts", function()
+    local r = gateway("limits { input_tokens = 10 }"):ask { q = ("word "):rep(50) }
+    assert.equal(413, r.status)
+    assert.equal("prompt_too_long", r.error.code)
+  end)
+end)
+
+describe("hide_reasoning", function()
+  it("tells the content only", function()
+    assert.equal("yes", gateway("hide_reasoning {}"):ask({ q = "x", upstream = { { reasoning_content = "hm" }, "yes" } }).text)
+  end)
+end)
