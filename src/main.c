@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/limiter.h"
 #include "base/log.h"
 #include "process.h"
 #include "script/gateway.h"
@@ -28,7 +29,8 @@ static const char help[] =
     "  --lua DIR            read the modules of lua/ from DIR instead of the built-in ones (development)\n"
     "  --help, --version\n"
     "\n"
-    "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGUSR1 logs the counters.\n";
+    "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGHUP reads\n"
+    "FILE again for new requests, running streams finish on what they began with; SIGUSR1 logs the counters.\n";
 
 struct command {
     const char *name, *file, *lua_dir;
@@ -152,6 +154,7 @@ int main(int argc, char **argv)
     }
     int code = what(&c);
     watchdog_stop();
+    limiter_forget_idle();
     curl_global_cleanup();
     return code;
 }

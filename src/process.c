@@ -12,13 +12,20 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/gateway.h"
+#include "serve/generation.h"
 #include "worker.h"
 
 #define WORKERS_MAX 256
+#define AGAIN_MS 200
+#define GENERATIONS_MAX 4                              /* of a worker, with the current one */
 
 struct process {
     uv_loop_t loop;                                    /* signals only */
-    uv_signal_t term, interrupt, user1;
+    uv_signal_t term, interrupt, user1, hangup;
+    const struct process_options *options;
+    const struct gateway *checked;                     /* as it was at the start: what a reload cannot change */
+    unsigned generation;
+    uv_timer_t again;                                  /* runs while a reload waits for old generations to end */
     uv_async_t ended;
     struct worker *workers[WORKERS_MAX];
     int n_workers;
@@ -64,12 +71,80 @@ static void drain(struct process *p, const char *why)
         worker_drain(p->workers[i]);
 }
 
+/* ---- reload */
+
+static void tell_complaints(struct buf *complaints)
+{
+    char *save = NULL;
+
+    for (char *line = strtok_r((char *)buf_cstr(complaints), "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        log_say(LOG_ERROR, "reload.failed", "%s", line);
+}
+
+static bool too_many_generations(const struct process *p)
+{
+    for (int i = 0; i < p->n_workers; i++)
+        if (metrics_get(worker_metrics(p->workers[i]), METRIC_generations_open) >= GENERATIONS_MAX)
+            return true;
+    return false;
+}
+
+static void tell_what_stays(const struct process *p, const struct gateway *g)
+{
+    const struct gateway *old = p->checked;
+
+    if (strcmp(g->host, old->host) != 0 || g->port != old->port || g->workers != old->workers || memcmp(&g->limits, &old->limits, sizeof g->limits) != 0)
+        log_say(LOG_WARN, "reload", "listen, workers and limits are read at the start only: to change them the gateway must be started again");
+}
+
+static void on_again(uv_timer_t *t);
+
+/* The file is read once for each worker, here, so that no stream waits for it; if any reading fails nothing changes. */
+static void reload(struct process *p)
+{
+    struct generation *next[WORKERS_MAX];
+    struct buf complaints = BUF_EMPTY;
+    int n = 0;
+
+    if (p->draining)
+        return;
+    if (too_many_generations(p)) {
+        if (!uv_is_active((uv_handle_t *)&p->again))
+            log_say(LOG_WARN, "reload", "waits: %d generations still have running streams", GENERATIONS_MAX);
+        uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
+        return;
+    }
+    while (n < p->n_workers && generation_load(&next[n], p->options->file, p->options->lua_dir, p->generation + 1, &complaints) == 0)
+        n++;
+    if (n < p->n_workers) {
+        while (n > 0)
+            generation_close(next[--n]);
+        tell_complaints(&complaints);
+        buf_free(&complaints);
+        return;
+    }
+    buf_free(&complaints);
+    p->generation++;
+    tell_what_stays(p, next[0]->gateway);
+    for (int i = 0; i < p->n_workers; i++)
+        worker_reload(p->workers[i], next[i]);
+    struct log_line line;
+    if (log_begin(&line, LOG_INFO, "reload")) {
+        log_int(&line, "generation", (int64_t)p->generation);
+        log_end(&line);
+    }
+}
+
+static void on_again(uv_timer_t *t) { reload(t->data); }
+
 static void on_signal(uv_signal_t *s, int number)
 {
     struct process *p = s->data;
 
     if (number == SIGUSR1)
         log_metrics(p);
+    else if (number == SIGHUP)
+        reload(p);
     else
         drain(p, number == SIGTERM ? "SIGTERM" : "SIGINT");
 }
@@ -90,6 +165,8 @@ static void on_all_ended(uv_async_t *a)
     uv_close((uv_handle_t *)&p->term, NULL);
     uv_close((uv_handle_t *)&p->interrupt, NULL);
     uv_close((uv_handle_t *)&p->user1, NULL);
+    uv_close((uv_handle_t *)&p->hangup, NULL);
+    uv_close((uv_handle_t *)&p->again, NULL);
     uv_close((uv_handle_t *)&p->ended, NULL);
 }
 
@@ -154,6 +231,12 @@ int process_run(const struct process_options *options, const struct gateway *che
     watch(p, &p->term, SIGTERM);
     watch(p, &p->interrupt, SIGINT);
     watch(p, &p->user1, SIGUSR1);
+    watch(p, &p->hangup, SIGHUP);
+    uv_timer_init(&p->loop, &p->again);
+    p->again.data = p;
+    p->options = options;
+    p->checked = checked;
+    p->generation = 1;
 
     if (start_workers(p, options, checked) != 0) {     /* never half a gateway */
         code = 1;

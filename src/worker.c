@@ -1,14 +1,15 @@
 #include "worker.h"
 
 #include <assert.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <uv.h>
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "script/gateway.h"
-#include "script/vm.h"
+#include "serve/generation.h"
 #include "serve/site.h"
 
 struct worker {
@@ -20,9 +21,9 @@ struct worker {
     int port;
 
     uv_loop_t loop;
-    uv_async_t wanted;                                 /* someone wants it to drain */
-    struct vm *vm;
-    struct gateway *gateway;
+    uv_async_t wanted;                                 /* there is something below for it */
+    _Atomic bool drain;
+    _Atomic(struct generation *) next;                 /* to be taken over */
     struct site *site;
 };
 
@@ -37,51 +38,38 @@ static void on_drained(void *owner)
 static void on_wanted(uv_async_t *a)
 {
     struct worker *w = a->data;
-    site_drain(w->site, on_drained, w);
+    struct generation *g = atomic_exchange(&w->next, NULL);
+
+    if (g)
+        site_reload(w->site, g);
+    if (atomic_exchange(&w->drain, false))
+        site_drain(w->site, on_drained, w);
 }
 
 /* The file was checked by the process before; it may have changed since, so nothing is taken for granted. */
-static int load(struct worker *w)
+static int begin(struct worker *w)
 {
-    struct vm_options options = { .lua_dir = w->options.lua_dir, .metrics = &w->metrics };
     struct buf complaints = BUF_EMPTY;
+    struct generation *g;
 
-    if (vm_open(&w->vm, &options) != 0) {
-        log_say(LOG_ERROR, "worker", "no memory for a Lua state");
-        return -1;
-    }
-    if (gateway_load(&w->gateway, w->vm, w->options.file, &complaints) != 0) {
+    if (generation_load(&g, w->options.file, w->options.lua_dir, 1, &complaints) != 0) {
         log_say(LOG_ERROR, "worker", "%s", buf_cstr(&complaints));
         buf_free(&complaints);
-        vm_close(w->vm);
         return -1;
     }
     buf_free(&complaints);
-    return 0;
-}
-
-static int listen_now(struct worker *w)
-{
-    int failed = site_open(&w->site, &w->loop, w->gateway, w->options.port, w->options.share, &w->metrics);
-
+    const char *host = g->gateway->host;
+    int port = w->options.port ? w->options.port : g->gateway->port;
+    char where[300];
+    snprintf(where, sizeof where, "%s port %d", host, port);
+    int failed = site_open(&w->site, &w->loop, g, w->options.port, w->options.share, &w->metrics);
     if (failed == 0) {
         w->port = site_port(w->site);
         return 0;
     }
-    log_say(LOG_ERROR, "listen", "cannot listen at %s port %d: %s", w->gateway->host, w->options.port ? w->options.port : w->gateway->port, uv_strerror(failed));
+    log_say(LOG_ERROR, "listen", "cannot listen at %s: %s", where, uv_strerror(failed));
     uv_close((uv_handle_t *)&w->wanted, NULL);
     uv_run(&w->loop, UV_RUN_DEFAULT);
-    return -1;
-}
-
-static int begin(struct worker *w)
-{
-    if (load(w) != 0)
-        return -1;
-    if (listen_now(w) == 0)
-        return 0;
-    gateway_close(w->gateway);
-    vm_close(w->vm);
     return -1;
 }
 
@@ -95,8 +83,6 @@ static void run(void *arg)
     if (failed)
         return;
     uv_run(&w->loop, UV_RUN_DEFAULT);
-    gateway_close(w->gateway);
-    vm_close(w->vm);
     w->options.on_end(w->options.owner);
 }
 
@@ -132,8 +118,15 @@ int worker_port(const struct worker *w) { return w->port; }
 
 struct metrics *worker_metrics(struct worker *w) { return &w->metrics; }
 
+void worker_reload(struct worker *w, struct generation *g)
+{
+    generation_close(atomic_exchange(&w->next, g));    /* one that came too late to be taken */
+    uv_async_send(&w->wanted);
+}
+
 void worker_drain(struct worker *w)
 {
+    atomic_store(&w->drain, true);
     uv_async_send(&w->wanted);
 }
 
@@ -142,6 +135,7 @@ void worker_close(struct worker *w)
     uv_thread_join(&w->thread);
     int left = uv_loop_close(&w->loop);
     assert(left == 0);
+    generation_close(atomic_exchange(&w->next, NULL));
     sem_destroy(&w->ready);
     free(w);
 }

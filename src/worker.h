@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 
 struct worker;
+struct generation;
 
 struct worker_options {
     const char *file;                                  /* the gateway file */
@@ -21,6 +22,8 @@ struct worker_options {
 int worker_open(struct worker **ret, const struct worker_options *options);
 int worker_port(const struct worker *w);
 struct metrics *worker_metrics(struct worker *w);
+/* Requests from now on begin with `g` (taken); any thread, not after worker_drain. */
+void worker_reload(struct worker *w, struct generation *g);
 void worker_drain(struct worker *w);                   /* finish what runs, then end; any thread */
 void worker_close(struct worker *w);                   /* waits for the thread's end (after worker_drain) and frees */
 

@@ -129,10 +129,24 @@ static void one_name_is_one_limiter(void)
     CHECK(!take(b, "k", 1, 0).ok);                     /* still there */
     limiter_close(b);
     a = limiter_open("shared", &rule);
-    CHECK_INT(0, limiter_keys(a));                     /* the last close forgot */
+    CHECK_INT(1, limiter_keys(a));                     /* remembered over the last close */
+    CHECK(!take(a, "k", 1, 0).ok);
+    limiter_close(a);
+    limiter_forget_idle();
+    a = limiter_open("shared", &rule);
+    CHECK(take(a, "k", 1, 0).ok);
+    for (int i = 0; i < 70; i++) {                     /* too many others since */
+        char name[20];
+        sprintf(name, "other%d", i);
+        if (i == 0)
+            limiter_close(a);
+        limiter_close(limiter_open(name, &rule));
+    }
+    a = limiter_open("shared", &rule);
     CHECK(take(a, "k", 1, 0).ok);
     limiter_close(a);
     limiter_close(c);
+    limiter_forget_idle();
 }
 
 static void the_latest_numbers_hold(void)

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 
 #define SHARDS 16
+#define IDLE_MAX 64
 #define MAX_KEYS 65536
 #define SLOTS 256                                      /* hash chains a shard */
 
@@ -35,6 +36,7 @@ struct limiter {
     struct limiter *next;
     char *name;
     unsigned opened;
+    uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
     struct shard shards[SHARDS];
 };
 
@@ -107,16 +109,44 @@ static void destroy(struct limiter *l)
     free(l);
 }
 
+/* Of the limiters that nobody has open, those closed longest ago go until `keep` are left. The registry is locked. */
+static void forget_idle(size_t keep)
+{
+    for (;;) {
+        struct limiter **oldest = NULL;
+        size_t n = 0;
+
+        for (struct limiter **p = &registry; *p; p = &(*p)->next) {
+            if ((*p)->opened > 0)
+                continue;
+            n++;
+            if (!oldest || (*p)->closed < (*oldest)->closed)
+                oldest = p;
+        }
+        if (n <= keep)
+            return;
+        struct limiter *gone = *oldest;
+        *oldest = gone->next;
+        destroy(gone);
+    }
+}
+
 void limiter_close(struct limiter *l)
 {
+    static uint64_t closings;
+
     pthread_mutex_lock(&registry_lock);
     if (--l->opened == 0) {
-        struct limiter **p = &registry;
-        while (*p != l)
-            p = &(*p)->next;
-        *p = l->next;
-        destroy(l);
+        l->closed = ++closings;
+        forget_idle(IDLE_MAX);
     }
+    pthread_mutex_unlock(&registry_lock);
+}
+
+void limiter_forget_idle(void)
+{
+    pthread_mutex_lock(&registry_lock);
+    forget_idle(0);
     pthread_mutex_unlock(&registry_lock);
 }
 

@@ -27,6 +27,8 @@
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
+    X(reloads,                "generations taken over after the first")                   \
+    X(generations_open,       "generations that are current or still have streams")       \
     X(loop_lag_events,        "loop turns that took longer than 10 ms")                   \
     X(loop_lag_ms,            "milliseconds spent in such turns")
 

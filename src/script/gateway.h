@@ -105,6 +105,7 @@ struct route {
 
 struct gateway {
     struct vm *vm;
+    unsigned generation;                               /* which reading of the file this is: 1 at the start, one more with each reload */
     const char *file;                                  /* as given */
     const char *host;                                  /* listen address without brackets */
     int port;

@@ -79,6 +79,7 @@ static void *allocate(void *ud, void *block, size_t old, size_t size)
     return ret;
 }
 
+void vm_count_in(struct vm *vm, struct metrics *metrics) { vm->metrics = metrics; }
 size_t vm_memory(const struct vm *vm) { return vm->used; }
 
 /* Automatic collection is off, so no hook pays for it; the loop calls this once a turn. A cycle begins when memory grew by half since the last

@@ -12,6 +12,7 @@
 #include "net/files.h"
 #include "net/server.h"
 #include "script/vm.h"
+#include "serve/generation.h"
 #include "serve/visit.h"
 
 #define LAG_MS 10                                      /* a loop turn longer than this is counted */
@@ -20,9 +21,8 @@
 
 struct site {
     struct visit_ground ground;
-    const struct gateway *gateway;
     struct server *server;
-    struct files **files;                              /* [n_routes]; NULL where the route has none */
+    struct list retired;                               /* generations that still have users */
     struct metrics *metrics;
     uv_prepare_t before_poll;
     uv_check_t after_poll;
@@ -132,7 +132,8 @@ static bool lists_method(const char *methods, const char *method)
 static void on_request(void *owner, struct conn *c, const struct http_request *r)
 {
     struct site *s = owner;
-    const struct route *route = exact_route(s->gateway, r->path);
+    const struct generation *g = s->ground.generation;
+    const struct route *route = exact_route(g->gateway, r->path);
 
     if (route && lists_method(route->front->methods, r->method)) {
         visit_start(&s->ground, c, route, r);
@@ -146,9 +147,9 @@ static void on_request(void *owner, struct conn *c, const struct http_request *r
         health(s, c, r, r->path[1] == 'r');
         return;
     }
-    int i = files_route(s->gateway, r->path);
+    int i = files_route(g->gateway, r->path);
     if (i >= 0)
-        files_serve(s->files[i], c, r, NULL, 0);
+        files_serve(g->files[i], c, r, NULL, 0);
     else
         refuse(c, r, NULL, 404, "{\"error\":\"there is nothing here\",\"code\":\"not_found\"}", NULL);
 }
@@ -166,12 +167,25 @@ static void count_lag(struct site *s)
     metrics_add(s->metrics, METRIC_loop_lag_ms, (int64_t)ms);
 }
 
-/* The last thing before the loop waits: garbage is collected in small steps. */
+static void let_go(struct site *s, struct generation *g)
+{
+    metrics_add(s->metrics, METRIC_generations_open, -1);
+    generation_close(g);
+}
+
+/* The last thing before the loop waits: garbage is collected in small steps, generations that no request needs any more are closed. */
 static void on_before_poll(uv_prepare_t *h)
 {
     struct site *s = h->data;
 
-    vm_collect(s->gateway->vm);
+    vm_collect(s->ground.generation->vm);
+    list_each_safe(it, &s->retired) {
+        struct generation *g = list_of(it, struct generation, link);
+        if (g->users > 0)
+            vm_collect(g->vm);
+        else
+            let_go(s, g);
+    }
     count_lag(s);
 }
 
@@ -208,27 +222,11 @@ static void on_tick(uv_timer_t *t)
 
 /* --- life ------------------------------------------------------------------------------------------------------- */
 
-static int open_files(struct site *s)
-{
-    const struct gateway *g = s->gateway;
-
-    s->files = mem_alloc((g->n_routes + 1) * sizeof *s->files);
-    for (size_t i = 0; i < g->n_routes; i++) {
-        const struct route *r = &g->routes[i];
-        int failed = r->files ? files_open(&s->files[i], r->files, r->n_paths ? r->paths[0] : "/") : 0;
-        if (failed) {
-            log_say(LOG_ERROR, "files", "route %s: cannot serve the directory %s: %s", r->name, r->files, uv_strerror(failed));
-            return failed;
-        }
-    }
-    return 0;
-}
-
 static const struct server_events server_news = { on_request, visit_on_body, visit_on_drain, visit_on_gone };
 
 static int listen_at(struct site *s, int port, bool share)
 {
-    const struct gateway *g = s->gateway;
+    const struct gateway *g = s->ground.generation->gateway;
     struct server_limits limits = {
         .head_bytes = g->limits.head_bytes,
         .body_bytes = g->limits.body_bytes,
@@ -256,10 +254,10 @@ static void start_clocks(struct site *s)
 
 static void free_site(struct site *s)
 {
-    for (size_t i = 0; s->files && i < s->gateway->n_routes; i++)
-        if (s->files[i])
-            files_close(s->files[i]);
-    free(s->files);
+    list_each_safe(it, &s->retired)
+        let_go(s, list_of(it, struct generation, link));
+    if (s->ground.generation)
+        let_go(s, s->ground.generation);
     free(s);
 }
 
@@ -278,16 +276,32 @@ static void stop_clocks(struct site *s)
     uv_close((uv_handle_t *)&s->tick, on_handle_closed);
 }
 
-int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int port, bool share, struct metrics *metrics)
+/* From here on requests begin with `g`. */
+static void take_over(struct site *s, struct generation *g)
+{
+    if (s->ground.generation)
+        list_append(&s->retired, &s->ground.generation->link);
+    s->ground.generation = g;
+    vm_count_in(g->vm, s->metrics);
+    metrics_add(s->metrics, METRIC_generations_open, 1);
+}
+
+void site_reload(struct site *s, struct generation *g)
+{
+    take_over(s, g);
+    metrics_add(s->metrics, METRIC_reloads, 1);
+}
+
+int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, bool share, struct metrics *metrics)
 {
     struct site *s = mem_alloc(sizeof *s);
     struct timespec wall;
     int failed;
 
-    s->gateway = g;
     s->metrics = metrics;
     s->ground.loop = loop;
-    s->ground.gateway = g;
+    list_init(&s->retired);
+    take_over(s, g);
     s->ground.metrics = metrics;
     list_init(&s->ground.visits);
     list_init(&s->ground.lingering);
@@ -297,9 +311,7 @@ int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int p
         s->ground.random = uv_hrtime() | 1;
 
     start_clocks(s);
-    failed = open_files(s);
-    if (!failed)
-        failed = fetch_pool_open(&s->ground.pool, loop);
+    failed = fetch_pool_open(&s->ground.pool, loop);
     if (!failed) {
         failed = listen_at(s, port, share);
         if (failed)
@@ -321,7 +333,7 @@ void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner)
     s->draining = true;
     s->on_drained = on_drained;
     s->drained_owner = owner;
-    s->drain_until = uv_now(s->ground.loop) + s->gateway->drain;
+    s->drain_until = uv_now(s->ground.loop) + s->ground.generation->gateway->drain;
     server_stop_accepting(s->server);
     uv_timer_start(&s->tick, on_tick, 0, 50);
 }

@@ -12,9 +12,12 @@
 #include "script/gateway.h"
 
 struct site;
+struct generation;
 
-/* Listens where the gateway says, or at `port` when that is not 0; `share`: SO_REUSEPORT. 0 or a negative uv code. The gateway must outlive the site. */
-int site_open(struct site **ret, uv_loop_t *loop, const struct gateway *g, int port, bool share, struct metrics *metrics);
+/* Listens where the gateway says, or at `port` when that is not 0; `share`: SO_REUSEPORT. 0 or a negative uv code. Takes the generation, also when it fails; after a failure the loop must run once. */
+int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, bool share, struct metrics *metrics);
+/* Requests from now on begin with `g` (taken); what runs goes on with what it began with. Address, limits and drain time stay. */
+void site_reload(struct site *s, struct generation *g);
 int site_port(const struct site *s);
 /* Accept no more, let streams finish until the gateway's drain time, then end each with one error event; calls on_drained once, when all is gone. */
 void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner);

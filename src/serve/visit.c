@@ -15,6 +15,7 @@
 #include "net/fetch.h"
 #include "net/server.h"
 #include "script/vm.h"
+#include "serve/generation.h"
 #include "stream/stream.h"
 #include "wire/date.h"
 #include "wire/ip.h"
@@ -34,6 +35,7 @@ struct upstream {
 struct visit {
     struct list link;
     struct visit_ground *ground;
+    struct generation *generation;                     /* the one it began with */
     struct conn *conn;                                 /* NULL: the client's side is over */
     struct stream *stream;
     struct upstream *upstream;
@@ -45,7 +47,7 @@ static struct stream *entered(struct visit *v)
 {
     uint64_t now = uv_now(v->ground->loop);
 
-    vm_set_now(v->ground->gateway->vm, now, (int64_t)now + v->ground->unix_offset);
+    vm_set_now(v->generation->vm, now, (int64_t)now + v->ground->unix_offset);
     return v->stream;
 }
 
@@ -262,6 +264,7 @@ static void host_closed(void *owner)
     assert(!v->conn && !v->upstream);
     stream_free(v->stream);
     v->stream = NULL;
+    v->generation->users--;
     list_remove(&v->link);
     uv_close((uv_handle_t *)&v->alarm, on_alarm_closed);
 }
@@ -342,15 +345,17 @@ void visit_start(struct visit_ground *g, struct conn *c, const struct route *r, 
     struct stream_facts facts = { .id = id, .ip = ip, .request = request };
 
     v->ground = g;
+    v->generation = g->generation;
+    v->generation->users++;
     v->conn = c;
     uv_timer_init(g->loop, &v->alarm);
     v->alarm.data = v;
     list_append(&g->visits, &v->link);
     conn_own(c, v);
     snprintf(id, sizeof id, "%016llx%08llx", (unsigned long long)random_next(&g->random), (unsigned long long)random_next(&g->random) >> 32);
-    client_address(g->gateway, request, ip);
+    client_address(v->generation->gateway, request, ip);
     entered(v);
-    stream_open(&v->stream, &network, v, g->gateway, r, &facts, g->metrics);
+    stream_open(&v->stream, &network, v, v->generation->gateway, r, &facts, g->metrics);
 }
 
 void visit_shutdown_all(struct visit_ground *g)

@@ -10,6 +10,7 @@
 
 struct conn;
 struct fetch_pool;
+struct generation;
 struct stream;
 struct upstream;
 struct visit;
@@ -17,7 +18,7 @@ struct visit;
 /* What visits need of the site they belong to. */
 struct visit_ground {
     uv_loop_t *loop;
-    const struct gateway *gateway;
+    struct generation *generation;                     /* what new requests begin with */
     struct fetch_pool *pool;
     struct metrics *metrics;
     struct list visits;                                /* running ones */

@@ -50,6 +50,7 @@ struct stream {
     const struct stream_host *host;
     void *owner;
     const struct route *route;
+    unsigned generation;                               /* of the gateway file; for the log */
     struct metrics *metrics;
     char id[40];
     const struct http_request *request;                /* NULL once it may be gone */

@@ -20,6 +20,7 @@ static void write_line(struct stream *s)
         return;
     log_str(&line, "id", s->id);
     log_str(&line, "route", s->route->name);
+    log_int(&line, "generation", (int64_t)s->generation);
     log_int(&line, "status", s->status ? s->status : 499);
     log_int(&line, "tokens", (int64_t)s->tokens);
     log_int(&line, "first_token_ms", s->first_sent ? (int64_t)(s->first_sent - s->began) : -1);

@@ -204,6 +204,7 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
     s->host = host;
     s->owner = owner;
     s->route = r;
+    s->generation = g->generation;
     s->metrics = metrics;
     s->request = facts->request;
     s->head_only = strcmp(facts->request->method, "HEAD") == 0;
