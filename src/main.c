@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/limiter.h"
+#include "base/named.h"
 #include "base/log.h"
 #include "process.h"
 #include "script/gateway.h"
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
     }
     int code = what(&c);
     watchdog_stop();
-    limiter_forget_idle();
+    named_forget_idle();
     curl_global_cleanup();
     return code;
 }

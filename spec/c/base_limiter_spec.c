@@ -1,4 +1,5 @@
 #include "base/limiter.h"
+#include "base/named.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -132,7 +133,7 @@ static void one_name_is_one_limiter(void)
     CHECK_INT(1, limiter_keys(a));                     /* remembered over the last close */
     CHECK(!take(a, "k", 1, 0).ok);
     limiter_close(a);
-    limiter_forget_idle();
+    named_forget_idle();
     a = limiter_open("shared", &rule);
     CHECK(take(a, "k", 1, 0).ok);
     for (int i = 0; i < 70; i++) {                     /* too many others since */
@@ -146,7 +147,7 @@ static void one_name_is_one_limiter(void)
     CHECK(take(a, "k", 1, 0).ok);
     limiter_close(a);
     limiter_close(c);
-    limiter_forget_idle();
+    named_forget_idle();
 }
 
 static void the_latest_numbers_hold(void)

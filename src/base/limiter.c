@@ -8,9 +8,9 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/named.h"
 
 #define SHARDS 16
-#define IDLE_MAX 64
 #define MAX_KEYS 65536
 #define SLOTS 256                                      /* hash chains a shard */
 
@@ -33,15 +33,9 @@ struct shard {
 };
 
 struct limiter {
-    struct limiter *next;
-    char *name;
-    unsigned opened;
-    uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
+    struct named named;
     struct shard shards[SHARDS];
 };
-
-static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct limiter *registry;
 
 static uint64_t hash_of(const char *key, size_t len)    /* FNV-1a */
 {
@@ -52,37 +46,34 @@ static uint64_t hash_of(const char *key, size_t len)    /* FNV-1a */
     return h ^ h >> 29;
 }
 
-static struct limiter *create(const char *name)
+static void destroy(struct named *n)
+{
+    struct limiter *l = (struct limiter *)n;
+
+    for (int i = 0; i < SHARDS; i++) {
+        list_each_safe(it, &l->shards[i].used)
+            free(list_of(it, struct bucket, used));
+        pthread_mutex_destroy(&l->shards[i].lock);
+    }
+    free(l);
+}
+
+static struct named *create(void)
 {
     struct limiter *l = mem_alloc(sizeof *l);
 
-    l->name = mem_string(name);
+    l->named.destroy = destroy;
     for (int i = 0; i < SHARDS; i++) {
         pthread_mutex_init(&l->shards[i].lock, NULL);
         list_init(&l->shards[i].used);
     }
-    l->next = registry;
-    registry = l;
-    return l;
-}
-
-static struct limiter *find_or_create(const char *name)
-{
-    pthread_mutex_lock(&registry_lock);
-    struct limiter *l = registry;
-    while (l && strcmp(l->name, name) != 0)
-        l = l->next;
-    if (!l)
-        l = create(name);
-    l->opened++;
-    pthread_mutex_unlock(&registry_lock);
-    return l;
+    return &l->named;
 }
 
 /* Nobody takes from a limiter that it did not open, so no take sees a shard without a rule. */
 struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
 {
-    struct limiter *l = find_or_create(name);
+    struct limiter *l = (struct limiter *)named_open("limiter", name, create);
     struct limiter_rule full = *rule;
 
     assert(rule->rate > 0 && isfinite(rule->rate) && rule->per_ms > 0);
@@ -98,56 +89,9 @@ struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
     return l;
 }
 
-static void destroy(struct limiter *l)
-{
-    for (int i = 0; i < SHARDS; i++) {
-        list_each_safe(it, &l->shards[i].used)
-            free(list_of(it, struct bucket, used));
-        pthread_mutex_destroy(&l->shards[i].lock);
-    }
-    free(l->name);
-    free(l);
-}
-
-/* Of the limiters that nobody has open, those closed longest ago go until `keep` are left. The registry is locked. */
-static void forget_idle(size_t keep)
-{
-    for (;;) {
-        struct limiter **oldest = NULL;
-        size_t n = 0;
-
-        for (struct limiter **p = &registry; *p; p = &(*p)->next) {
-            if ((*p)->opened > 0)
-                continue;
-            n++;
-            if (!oldest || (*p)->closed < (*oldest)->closed)
-                oldest = p;
-        }
-        if (n <= keep)
-            return;
-        struct limiter *gone = *oldest;
-        *oldest = gone->next;
-        destroy(gone);
-    }
-}
-
 void limiter_close(struct limiter *l)
 {
-    static uint64_t closings;
-
-    pthread_mutex_lock(&registry_lock);
-    if (--l->opened == 0) {
-        l->closed = ++closings;
-        forget_idle(IDLE_MAX);
-    }
-    pthread_mutex_unlock(&registry_lock);
-}
-
-void limiter_forget_idle(void)
-{
-    pthread_mutex_lock(&registry_lock);
-    forget_idle(0);
-    pthread_mutex_unlock(&registry_lock);
+    named_close(&l->named);
 }
 
 static void forget(struct shard *s, struct bucket *b)

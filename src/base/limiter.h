@@ -1,7 +1,6 @@
 /* Rate limits shared by all workers: a token bucket per key, sharded, a mutex each, bounded.
  *
- * A limiter is named: two opens with one name give the same limiter; the latest open's numbers hold for all. After the last close it is kept
- * for the next open of that name (a reload closes before it opens), as long as it is among the 64 closed last. A key's bucket holds at most `burst` tokens and refills at rate/per. When a shard is full, the bucket that was used longest ago goes
+ * A limiter is named: two opens with one name give the same limiter (see base/named.h); the latest open's numbers hold for all. A key's bucket holds at most `burst` tokens and refills at rate/per. When a shard is full, the bucket that was used longest ago goes
  * first. Time is an argument.
  */
 #ifndef SLUICE_BASE_LIMITER_H
@@ -33,7 +32,6 @@ struct limiter *limiter_open(const char *name, const struct limiter_rule *rule);
 void limiter_close(struct limiter *l);
 /* A cost that is not above 0 (or no number) takes nothing and is ok. */
 struct limiter_answer limiter_take(struct limiter *l, const char *key, size_t len, double cost, uint64_t now_ms);
-void limiter_forget_idle(void);                        /* those that nobody has open */
 size_t limiter_keys(struct limiter *l);                /* for tests and metrics */
 
 #endif

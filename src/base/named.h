@@ -1,0 +1,23 @@
+/* State that all workers share under a name: limiters, counters, caches. Two opens of one kind and name give the same; after the last close it is kept for
+ * the next open (a reload closes before it opens), as long as it is among the 64 of all closed last. Thread-safe.
+ */
+#ifndef SLUICE_BASE_NAMED_H
+#define SLUICE_BASE_NAMED_H
+
+#include <stdint.h>
+
+struct named {                                         /* the first member of what is shared */
+    struct named *next;
+    const char *kind;                                  /* constant */
+    char *name;
+    unsigned opened;
+    uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
+    void (*destroy)(struct named *n);                  /* frees it; not its name */
+};
+
+/* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy`. */
+struct named *named_open(const char *kind, const char *name, struct named *(*create)(void));
+void named_close(struct named *n);
+void named_forget_idle(void);                          /* those that nobody has open */
+
+#endif
