@@ -30,9 +30,13 @@ local settable = set_of(body_fields)
 
 local in_req = set_of(head_fields, body_fields)
 
+-- What the client sent cannot be changed: it lies in a box that only we can open. The same for what ctx stands for.
+local function facts(req) return host.unbox(rawget(req, 1)) end
+local function of(ctx) return host.unbox(rawget(ctx, 1)) end
+
 local head_mt = { __metatable = false, __name = "head" }
-function head_mt.__index(_, k)
-  if in_head[k] then return nil end
+function head_mt.__index(head, k)
+  if in_head[k] then return facts(head)[k] end
   unknown("head", k, in_head, in_req[k] and ": the body is not read yet, use the hook validate" or nil)
 end
 function head_mt.__newindex(_, k) error(('head.%s cannot be set'):format(tostring(k)), 2) end
@@ -47,6 +51,7 @@ function req_mt.__index(req, k)
     rawset(req, k, t)
     return t
   end
+  if in_head[k] then return facts(req)[k] end
   if in_req[k] then return nil end
   local known = {}
   for name in pairs(in_req) do known[name] = true end
@@ -172,12 +177,12 @@ local function set_header(x, name, value)
 end
 
 function ctx_methods.header(ctx, name, value)
-  local ok, why = set_header(ctx[1], name, value)
+  local ok, why = set_header(of(ctx), name, value)
   if not ok then error("ctx:header: " .. why, 2) end
 end
 
 function ctx_methods.tag(ctx, name, value)
-  local x = ctx[1]
+  local x = of(ctx)
   if type(name) ~= "string" or not name:find("^[%w_%-%.]+$") then error("ctx:tag: a name is a word", 2) end
   local t = type(value)
   if t ~= "string" and t ~= "number" and t ~= "boolean" then error(("ctx:tag: a value is a text, a number or a boolean, not a %s"):format(t), 2) end
@@ -238,17 +243,17 @@ function ctx_mt.__index(ctx, k)
   if m then return m end
   local get = fixed[k]
   if get then
-    local v = get(ctx[1], ctx[2])
+    local v = get(of(ctx))
     rawset(ctx, k, v)
     return v
   end
   get = live[k]
-  if get then return get(ctx[1]) end
+  if get then return get((of(ctx))) end
   if k == "gate" then error("ctx:gate is not supported by this version", 2) end
   unknown("context", k, ctx_known())
 end
 function ctx_mt.__newindex(ctx, k, v)
-  if k == "key" then shared(ctx[1]).key = v return end
+  if k == "key" then shared((of(ctx))).key = v return end
   if fixed[k] or live[k] or ctx_methods[k] then error(("ctx.%s cannot be set"):format(k), 2) end
   error(('no field "%s" in context%s; keep what is yours in ctx.state'):format(tostring(k), suggest.hint(k, ctx_known())), 2)
 end

@@ -8,14 +8,23 @@ local M = {}
 local REJECT, REPLY, STOP, DROP = 1, 2, 3, 4
 local names = { "sluice.reject", "sluice.reply", "sluice.stop", "sluice.drop" }
 
+local said = setmetatable({}, { __mode = "k" })          -- verdict -> { kind, fields }: scripts see an empty table
+host.keep("said", said)
+
 local mt = {
   __metatable = false,
-  __tostring = function(v) return ("<%s>"):format(names[rawget(v, 1)]) end,
+  __tostring = function(v) return ("<%s>"):format(names[said[v][1]]) end,
   __index = function() return nil end,
   __newindex = function() error("a verdict cannot be changed", 2) end,
   [host.locked] = true,
 }
 host.keep("verdict", mt)
+
+local function verdict(fields)
+  local v = setmetatable({}, mt)
+  said[v] = fields
+  return v
+end
 
 local function field(v, name, kind, what)
   if v ~= nil and type(v) ~= kind then
@@ -47,7 +56,7 @@ local function reject(status, code, message)
     known_fields(t, reject_fields, what)
   end
   status_of(t.status, 400, what)
-  if type(t.code) ~= "string" or not t.code:find("^[%w_%.%-]+$") then
+  if type(t.code) ~= "string" or #t.code > 64 or not t.code:find("^[%w_%.%-]+$") then
     blame(what .. ': code must be a word for programs, such as "query_required"')
   end
   if type(t.message) ~= "string" then blame(what .. ": message must be a sentence for people") end
@@ -57,10 +66,10 @@ local function reject(status, code, message)
   local retry = t.retry_after
   if retry ~= nil then
     if type(retry) == "string" then retry = (host.duration(retry) or blame(what .. ": retry_after: " .. select(2, host.duration(retry)))) / 1000 end
-    if type(retry) ~= "number" or retry < 0 or retry > 1e9 then blame(what .. ": retry_after must be a number of seconds") end
+    if type(retry) ~= "number" or not (retry >= 0 and retry <= 1e9) then blame(what .. ": retry_after must be a number of seconds") end
     retry = math.ceil(retry)
   end
-  return setmetatable({ REJECT, status = t.status, code = t.code, message = t.message, type = t.type, headers = t.headers, retry_after = retry }, mt)
+  return verdict({ REJECT, status = t.status, code = t.code, message = t.message, type = t.type, headers = t.headers, retry_after = retry })
 end
 
 local reply_fields = { text = true, status = true, finish = true }
@@ -73,7 +82,7 @@ local function reply(t)
   field(t.text, "text", "string", what)
   field(t.finish, "finish", "string", what)
   if t.text and not host.utf8(t.text) then blame(what .. ": text is no valid UTF-8") end
-  return setmetatable({ REPLY, text = t.text or "", status = t.status and status_of(t.status, 200, what) or 200, finish = t.finish or "stop" }, mt)
+  return verdict({ REPLY, text = t.text or "", status = t.status and status_of(t.status, 200, what) or 200, finish = t.finish or "stop" })
 end
 
 local stop_fields = { reason = true, text = true }
@@ -87,12 +96,12 @@ local function stop(t)
   field(t.text, "text", "string", what)
   field(t.reason, "reason", "string", what)
   if t.text and not host.utf8(t.text) then blame(what .. ": text is no valid UTF-8") end
-  return setmetatable({ STOP, text = t.text or "", finish = t.reason or "stop" }, mt)
+  return verdict({ STOP, text = t.text or "", finish = t.reason or "stop" })
 end
 
 M.reject = host.seal(reject)
 M.reply = host.seal(reply)
 M.stop = host.seal(stop)
-M.drop = setmetatable({ DROP }, mt)
+M.drop = verdict({ DROP })
 
 return M

@@ -158,6 +158,10 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     buf_append(&c->in, buf->base, (size_t)n);
+    if (c->in.len > PIPELINE_MAX && c->state == CONN_ANSWER && (c->body_state == BODY_NONE || c->body_state == BODY_COMPLETE)) {
+        conn_lost(c);                                  /* nobody pipelines that much; not to read on would hide that the client leaves */
+        return;
+    }
     if (c->in.len > PIPELINE_MAX && (c->state == CONN_DONE || (c->state == CONN_ANSWER && c->body_state != BODY_READING))) {
         c->reading = false;
         uv_read_stop(stream);
@@ -199,6 +203,7 @@ static void next_request(struct conn *c)
 {
     c->state = CONN_HEAD;
     c->guarded = 0;
+    c->head_only = false;
     head_init(&c->guard, c->server->limits.head_bytes);
     c->deadline = now(c) + (c->in.len ? c->server->limits.head_ms : c->server->limits.idle_ms);
     start_reading(c);
@@ -218,7 +223,8 @@ static void after_flush(struct conn *c)
         c->want_drain = false;
         c->server->events.on_drain(c->owner);
     } else if (c->state == CONN_DONE && c->keep && !c->server->stopped) {
-        next_request(c);
+        if (conn_waiting(c) == 0)                      /* not before the last byte has left: till then it is neither idle nor may it ask for more */
+            next_request(c);
     } else if (c->state == CONN_DONE || c->state == CONN_CLOSING) {
         c->state = CONN_CLOSING;
         if (conn_waiting(c) == 0)

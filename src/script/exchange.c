@@ -34,6 +34,36 @@ void exchange_push_function(lua_State *L, const char *name)
     lua_remove(L, -2);                                 /* f */
 }
 
+#define BOX "sluice.box"
+
+void exchange_push_box(lua_State *L, int first, int n)
+{
+    lua_newuserdatauv(L, 0, n);
+    luaL_setmetatable(L, BOX);
+    for (int i = 0; i < n; i++) {
+        lua_pushvalue(L, first + i);
+        lua_setiuservalue(L, -2, i + 1);
+    }
+}
+
+int exchange_unbox(lua_State *L)
+{
+    luaL_checkudata(L, 1, BOX);
+    lua_settop(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    if (lua_getiuservalue(L, 1, 2) == LUA_TNONE)
+        lua_pop(L, 1);
+    return lua_gettop(L) - 1;
+}
+
+void exchange_box_open(lua_State *L)
+{
+    luaL_newmetatable(L, BOX);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
 void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy)
 {
     exchange_push(L, x);                               /* x */
@@ -42,11 +72,12 @@ void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy)
         return;
     }
     lua_pop(L, 1);                                     /* x */
-    lua_createtable(L, 2, 0);                          /* x ctx */
+    lua_createtable(L, 1, 0);                          /* x ctx */
     lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, 1);
-    lua_pushinteger(L, policy);
-    lua_rawseti(L, -2, 2);
+    lua_pushinteger(L, policy);                        /* x ctx x policy */
+    exchange_push_box(L, lua_absindex(L, -2), 2);
+    lua_rawseti(L, -4, 1);
+    lua_pop(L, 2);                                     /* x ctx */
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_ctx_mt);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);

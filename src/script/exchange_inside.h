@@ -22,6 +22,11 @@ void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
 void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
 int exchange_results(lua_State *L, int status, lua_KContext below);                /* a continuation: all above `below` are the results */
 
+/* An opaque value around the n values (at most 2) that begin at stack index `first`: scripts may hold it, only host.unbox opens it. */
+void exchange_push_box(lua_State *L, int first, int n);
+int exchange_unbox(lua_State *L);                      /* host.unbox(box) -> the values */
+void exchange_box_open(lua_State *L);                  /* makes its metatable, once a VM */
+
 /* verdict.c: reads the verdict at stack index idx of the open call (which has returned) as one that the hook may give. */
 enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16 };
 struct sayer {                                         /* who said it */

@@ -9,6 +9,7 @@
 
 #include "base/limiter.h"
 #include "base/log.h"
+#include "script/exchange_inside.h"
 #include "script/inside.h"
 #include "script/match_value.h"
 #include "script/secret_value.h"
@@ -326,7 +327,7 @@ static int host_keep(lua_State *L)
     struct vm *vm = vm_of(L);
     const struct { const char *name; int *ref; } known[] = {
         { "verdict", &vm->ref_verdict_mt }, { "head", &vm->ref_head_mt }, { "req", &vm->ref_req_mt }, { "ctx", &vm->ref_ctx_mt },
-        { "over", &vm->ref_over_mt }, { "exchange", &vm->ref_exchange },
+        { "over", &vm->ref_over_mt }, { "said", &vm->ref_said }, { "exchange", &vm->ref_exchange },
     };
     const char *name = luaL_checkstring(L, 1);
 
@@ -358,11 +359,12 @@ int host_open(lua_State *L)
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
         { "limiter", host_limiter }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
         { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
-        { "keep_part", host_keep_part }, { NULL, NULL },
+        { "keep_part", host_keep_part }, { "unbox", exchange_unbox }, { NULL, NULL },
     };
 
     secret_value_open(L);
     limiter_metatable(L);
+    exchange_box_open(L);
     luaL_newlib(L, list);                              /* host */
     lua_pushlightuserdata(L, (void *)&KEY_LOCKED);
     lua_setfield(L, -2, "locked");

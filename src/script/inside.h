@@ -70,7 +70,7 @@ struct vm {
     uint64_t collected_until;                          /* `allocated` at the last step */
 
     /* References into the registry; LUA_NOREF until made. */
-    int ref_verdict_mt, ref_array_mt, ref_require;
+    int ref_verdict_mt, ref_said, ref_array_mt, ref_require;
     int ref_exchange;                                  /* the module sluice.exchange */
     int ref_parts[2 * 8];                              /* the frozen `part` tables by channel and last */
     int ref_head_mt, ref_req_mt, ref_ctx_mt, ref_over_mt;

@@ -77,18 +77,22 @@ static int open_entry(lua_State *L)                    /* (job) */
     struct vm *vm = vm_of(L);
 
     lua_createtable(L, X_CTX - 1 + (int)route->n_policies, 0);   /* job x */
-    lua_createtable(L, 0, 8);                          /* job x req */
+    lua_createtable(L, 0, 6);                          /* job x facts */
     set_string(L, "method", r->method);
     set_string(L, "path", r->path);
     set_string(L, "ip", facts->ip);
     set_string(L, "dialect", route->front ? route->front->name : "");
     push_headers(L, r);
     lua_setfield(L, -2, "headers");
-    if (!push_query(L, r->query ? r->query : "")) {    /* job x req query */
+    if (!push_query(L, r->query ? r->query : "")) {    /* job x facts query */
         lua_pushboolean(L, 1);
         lua_rawseti(L, 2, X_BAD_QUERY);
     }
-    lua_setfield(L, -2, "query");                      /* job x req */
+    lua_setfield(L, -2, "query");                      /* job x facts */
+    lua_createtable(L, 1, 4);                          /* job x facts req */
+    exchange_push_box(L, 3, 1);
+    lua_rawseti(L, -2, 1);
+    lua_remove(L, 3);                                  /* job x req */
     lua_rawgeti(L, LUA_REGISTRYINDEX, vm->ref_head_mt);
     lua_setmetatable(L, -2);
     lua_rawseti(L, 2, X_REQ);                          /* job x */

@@ -33,7 +33,7 @@ static char *clean(const char *s)
 
 void failure_set(struct failure *f, int status, const char *code, const char *message)
 {
-    char *new_code = mem_string(code), *new_message = clean(message);   /* they may be f's own */
+    char *new_code = mem_string(code ? code : "internal_error"), *new_message = clean(message ? message : "Something went wrong.");   /* they may be f's own */
 
     failure_free(f);
     f->status = status;
@@ -228,7 +228,12 @@ static void read_verdict(lua_State *L, struct job *job)   /* job verdict */
     static const unsigned needs[] = { 0, MAY_REJECT, MAY_REPLY, MAY_STOP, MAY_DROP };
     lua_Integer said;
 
-    lua_rawgeti(L, 2, 1);                              /* job verdict said */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_said);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);                                 /* job verdict all fields */
+    lua_replace(L, 2);
+    lua_settop(L, 2);                                  /* job fields */
+    lua_rawgeti(L, 2, 1);                              /* job fields said */
     said = lua_tointeger(L, -1);
     lua_pop(L, 1);                                     /* job verdict */
     if (said < SAID_REJECT || said > SAID_DROP || !(job->who->may & needs[said])) {
