@@ -201,10 +201,9 @@ static void tell_listening(const struct gateway *g, int port, int workers)
 static int start_workers(struct process *p, const struct process_options *options, const struct gateway *g)
 {
     int n = g->workers > 0 ? g->workers : cores();
-    struct worker_options o = { .file = options->file, .lua_dir = options->lua_dir, .share = n > 1, .on_end = on_worker_end, .owner = p };
+    n = n > WORKERS_MAX ? WORKERS_MAX : n;
+    struct worker_options o = { .file = options->file, .lua_dir = options->lua_dir, .workers = n, .on_end = on_worker_end, .owner = p };
 
-    if (n > WORKERS_MAX)
-        n = WORKERS_MAX;
     for (int i = 0; i < n; i++) {
         atomic_fetch_add(&p->running, 1);
         if (worker_open(&p->workers[i], &o) != 0) {

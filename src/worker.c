@@ -62,7 +62,7 @@ static int begin(struct worker *w)
     int port = w->options.port ? w->options.port : g->gateway->port;
     char where[300];
     snprintf(where, sizeof where, "%s port %d", host, port);
-    int failed = site_open(&w->site, &w->loop, g, w->options.port, w->options.share, &w->metrics);
+    int failed = site_open(&w->site, &w->loop, g, w->options.port, w->options.workers, &w->metrics);
     if (failed == 0) {
         w->port = site_port(w->site);
         return 0;

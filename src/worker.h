@@ -13,7 +13,7 @@ struct worker_options {
     const char *file;                                  /* the gateway file */
     const char *lua_dir;                               /* NULL: the compiled-in modules */
     int port;                                          /* 0: the file's */
-    bool share;                                        /* SO_REUSEPORT: others listen there too */
+    int workers;                                       /* how many there are: they share the address and the process */
     void (*on_end)(void *owner);                       /* called on the worker's thread, when it has nothing left to do */
     void *owner;
 };

@@ -161,6 +161,7 @@ local route_record = schema.record({
 local function route(v, at)
   local r = route_record(v, at)
   if not r then return nil end
+  if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
     for _, k in ipairs { "front", "target", "policies", "timeout", "heartbeat" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end

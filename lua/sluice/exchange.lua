@@ -147,7 +147,9 @@ end
 
 local ctx_methods = {}
 local OWNED = { connection = true, ["content-length"] = true, ["transfer-encoding"] = true, ["keep-alive"] = true, upgrade = true, trailer = true,
-  te = true, ["content-type"] = true, date = true, ["proxy-connection"] = true }
+  te = true, ["content-type"] = true, date = true, ["proxy-connection"] = true, ["x-request-id"] = true, ["x-sluice-error"] = true, ["x-accel-buffering"] = true }
+
+local BLANK = { [32] = true, [9] = true }
 
 local function set_header(x, name, value)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then return nil, ("%q is no header name"):format(tostring(name)) end
@@ -155,7 +157,11 @@ local function set_header(x, name, value)
   if OWNED[lower] then return nil, ("the header %s belongs to the gateway"):format(name) end
   if math.type(value) == "integer" then value = ("%d"):format(value) end
   if type(value) ~= "string" then return nil, ("the header %s needs a text, not a %s"):format(name, type(value)) end
-  value = value:match("^[ \t]*(.-)[ \t]*$")
+  if #value > 8192 then return nil, ("the header %s is longer than 8192 bytes"):format(name) end
+  local from, to = 1, #value                             -- without the blanks around it
+  while from <= to and BLANK[value:byte(from)] do from = from + 1 end
+  while to >= from and BLANK[value:byte(to)] do to = to - 1 end
+  value = value:sub(from, to)
   if value:find("[\0-\8\10-\31\127]") then return nil, ("the header %s may not hold control characters"):format(name) end
   local list = x[HEADERS]
   if not list then list = {}; x[HEADERS] = list end
@@ -181,9 +187,14 @@ function ctx_methods.header(ctx, name, value)
   if not ok then error("ctx:header: " .. why, 2) end
 end
 
+-- What the log line says itself.
+local line_names = set_of { "time", "level", "event", "id", "route", "generation", "status", "tokens", "first_token_ms", "held_ms", "total_ms", "bytes", "end",
+  "model", "upstream_status", "detail" }
+
 function ctx_methods.tag(ctx, name, value)
   local x = of(ctx)
   if type(name) ~= "string" or not name:find("^[%w_%-%.]+$") then error("ctx:tag: a name is a word", 2) end
+  if line_names[name] then error(('ctx:tag: "%s" is what the log line itself says; choose another name'):format(name), 2) end
   local t = type(value)
   if t ~= "string" and t ~= "number" and t ~= "boolean" then error(("ctx:tag: a value is a text, a number or a boolean, not a %s"):format(t), 2) end
   local list = x[TAGS]
@@ -403,7 +414,7 @@ function M.summary(x, finish, status, tokens, bytes, first_token_ms, total_ms, h
   local estimated = usage_in == nil or usage_out == nil
   x[SUMMARY] = setmetatable({
     finish = finish, status = status, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
-    usage = setmetatable({ input = usage_in or (rawget(x[REQ], "messages") and methods.tokens(x[REQ])) or 0, output = usage_out or tokens, estimated = estimated }, usage_mt),
+    usage = setmetatable({ input = usage_in or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = usage_out or tokens, estimated = estimated }, usage_mt),
   }, sum_mt)
 end
 

@@ -213,7 +213,7 @@ end
 local types = {
   string = function(v) return type(v) == "string" and v or nil, "a text" end,
   integer = function(v) return whole(v) and v or nil, "a whole number" end,
-  number = function(v) return type(v) == "number" and v or nil, "a number" end,
+  number = function(v) return type(v) == "number" and v == v and math.abs(v) < math.huge and v or nil, "a number" end,
   boolean = function(v) if type(v) == "boolean" then return v end return nil, "true or false" end,
   list = function(v) return is_list(v) and v or nil, "a list" end,
   map = function(v) return type(v) == "table" and v or nil, "a table" end,
@@ -284,6 +284,10 @@ local function option_value(s, v, at)
       at:complain(("must be one of %s, is %s%s"):format(suggest.list(o.one_of), schema.show(v), suggest.hint(v, o.one_of)))
       return nil
     end
+  end
+  if s.kinds[1] == "duration" and o.min and host.duration(tostring(got)) < o.min then
+    at:complain(('must be at least "%dms", is %s'):format(o.min, schema.show(v)))
+    return nil
   end
   if type(got) == "number" then
     if o.min and got < o.min then at:complain(("must be at least %s, is %s"):format(o.min, tostring(v))) return nil end

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "base/named.h"
 
 #define SHARDS 16
+#define KEY_MAX 128
 #define MAX_KEYS 65536
 #define SLOTS 256                                      /* hash chains a shard */
 
@@ -175,7 +177,13 @@ struct limiter_answer limiter_take(struct limiter *l, const char *key, size_t le
 {
     uint64_t hash = hash_of(key, len);
     struct shard *s = &l->shards[hash % SHARDS];
+    char brief[KEY_MAX + 40];
 
+    if (len > KEY_MAX) {                               /* keys may come from clients: what is kept of one is bounded */
+        memcpy(brief, key, KEY_MAX);
+        len = KEY_MAX + (size_t)snprintf(brief + KEY_MAX, 40, "#%zu#%016llx", len, (unsigned long long)hash);
+        key = brief;
+    }
     if (!(cost > 0))
         cost = 0;
     pthread_mutex_lock(&s->lock);

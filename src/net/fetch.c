@@ -91,19 +91,12 @@ static void describe(const struct fetch *f, CURLcode code, struct buf *text)
     secret_scrub(text);
 }
 
-static void tell_head(struct fetch *f);
-
 void fetch_over(struct fetch *f, CURLcode code)
 {
     struct fetch_events events = f->events;
     void *owner = f->owner;
     struct buf text = BUF_EMPTY;
 
-    if (!f->head_told && f->n_head > 0) {              /* a head without a body */
-        f->pool->in_curl++;                            /* a cancel in there must wait: we still hold `f` */
-        tell_head(f);
-        f->pool->in_curl--;
-    }
     if (f->cancelled) {
         fetch_destroy(f);
         return;

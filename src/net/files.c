@@ -222,7 +222,9 @@ void files_serve(struct files *f, struct conn *c, const struct http_request *r, 
         return;
     }
     int fd = open_below(f->root, buf_cstr(&path));
-    if (fd < 0 || fstat(fd, &st) != 0)
+    if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+        refuse(c, &a, 503, "{\"error\":\"too many files are open; try again\",\"code\":\"overloaded\"}");
+    else if (fd < 0 || fstat(fd, &st) != 0)
         not_found(c, &a);
     else if (S_ISDIR(st.st_mode))
         send_directory(f, c, r, &a, &path);

@@ -162,7 +162,9 @@ static void set_limits(struct server *s, const struct server_limits *want)
     PICK(low_water);
 #undef PICK
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY) {   /* a client may need an upstream, too */
-        unsigned most = files.rlim_cur > 128 ? (unsigned)(files.rlim_cur - 64) / 2 : 16;
+        unsigned sharers = want && want->sharers ? want->sharers : 1;
+        unsigned most = files.rlim_cur > 128 ? (unsigned)(files.rlim_cur - 64) / 2 / sharers : 16 / sharers;
+        most = most ? most : 1;
         if (s->limits.connections > most)
             s->limits.connections = most;
     }

@@ -35,6 +35,7 @@ struct server_limits {                                 /* 0 means the default in
     uint64_t body_ms;                                  /* [30 s] from the head's end to the body's end: 408 */
     uint64_t idle_ms;                                  /* [75 s] between requests: closed silently */
     uint64_t stall_ms;                                 /* [60 s] bytes wait and the client took none: on_gone, reset */
+    unsigned sharers;                                  /* [1] servers of this process: they share its descriptors */
     size_t high_water;                                 /* [128 KiB] conn_write returns false from here on */
     size_t low_water;                                  /* [32 KiB] on_drain comes at or below */
 };

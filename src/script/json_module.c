@@ -54,6 +54,7 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, lua_rawlen(L, 2) <= 100, 2, "at most 100 names");
     luaL_argcheck(L, !lua_getmetatable(L, 1), 1, "this table has a metatable already");
     lua_createtable(L, 0, 2);                          /* t names mt */
     lua_pushvalue(L, 2);

@@ -124,7 +124,7 @@ static bool lists_method(const char *methods, const char *method)
     size_t n = strlen(method);
 
     for (const char *p = strstr(methods, method); p; p = strstr(p + 1, method))
-        if ((p == methods || p[-1] == ' ') && (p[n] == ',' || p[n] == 0))
+        if ((p == methods || p[-1] == ' ' || p[-1] == ',') && (p[n] == ',' || p[n] == 0))
             return true;
     return false;
 }
@@ -224,7 +224,7 @@ static void on_tick(uv_timer_t *t)
 
 static const struct server_events server_news = { on_request, visit_on_body, visit_on_drain, visit_on_gone };
 
-static int listen_at(struct site *s, int port, bool share)
+static int listen_at(struct site *s, int port, int workers)
 {
     const struct gateway *g = s->ground.generation->gateway;
     struct server_limits limits = {
@@ -235,8 +235,9 @@ static int listen_at(struct site *s, int port, bool share)
         .body_ms = g->limits.body_ms,
         .idle_ms = g->limits.idle_ms,
         .stall_ms = g->limits.stall_ms,
+        .sharers = (unsigned)workers,
     };
-    return server_open(&s->server, s->ground.loop, g->host, port ? port : g->port, share, &limits, &server_news, s, s->metrics);
+    return server_open(&s->server, s->ground.loop, g->host, port ? port : g->port, workers > 1, &limits, &server_news, s, s->metrics);
 }
 
 /* First of all, since of the handles that run before the poll the one that started first runs last. */
@@ -292,7 +293,7 @@ void site_reload(struct site *s, struct generation *g)
     metrics_add(s->metrics, METRIC_reloads, 1);
 }
 
-int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, bool share, struct metrics *metrics)
+int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)
 {
     struct site *s = mem_alloc(sizeof *s);
     struct timespec wall;
@@ -313,7 +314,7 @@ int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port
     start_clocks(s);
     failed = fetch_pool_open(&s->ground.pool, loop);
     if (!failed) {
-        failed = listen_at(s, port, share);
+        failed = listen_at(s, port, workers);
         if (failed)
             fetch_pool_close(s->ground.pool);
     }

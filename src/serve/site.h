@@ -14,8 +14,8 @@
 struct site;
 struct generation;
 
-/* Listens where the gateway says, or at `port` when that is not 0; `share`: SO_REUSEPORT. 0 or a negative uv code. Takes the generation, also when it fails; after a failure the loop must run once. */
-int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, bool share, struct metrics *metrics);
+/* Listens where the gateway says, or at `port` when that is not 0; `workers`: how many share the address and the process. 0 or a negative uv code. Takes the generation, also when it fails; after a failure the loop must run once. */
+int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics);
 /* Requests from now on begin with `g` (taken); what runs goes on with what it began with. Address, limits and drain time stay. */
 void site_reload(struct site *s, struct generation *g);
 int site_port(const struct site *s);

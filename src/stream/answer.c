@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "stream/inside.h"
 #include "wire/json.h"
@@ -13,7 +14,19 @@
 
 static size_t own_headers(struct stream *s, struct header *h, size_t n)
 {
-    return s->exchange_ok ? n + exchange_headers(&s->exchange, h + n, HEADERS_MAX - n) : n;
+    struct header more[HEADERS_MAX];
+    size_t n_more = s->exchange_ok ? exchange_headers(&s->exchange, more, HEADERS_MAX) : 0, own = n;
+
+    for (size_t i = 0; i < n_more; i++) {
+        size_t k = 0;
+        while (k < own && strcasecmp(h[k].name, more[i].name) != 0)
+            k++;
+        if (k < own)
+            h[k] = more[i];                            /* a policy's word instead of our default */
+        else if (n < HEADERS_MAX)
+            h[n++] = more[i];
+    }
+    return n;
 }
 
 static void send_head(struct stream *s)

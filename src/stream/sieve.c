@@ -111,7 +111,8 @@ static enum pass judged(struct stream *s, struct held *h, struct verdict *v)
 
 static enum pass wait(struct stream *s)
 {
-    stream_clock(s, CLOCK_WAITS, FILTER_WAIT_MS);
+    if (s->due[CLOCK_WAITS] == 0)                      /* of all waits of one call together */
+        stream_clock(s, CLOCK_WAITS, FILTER_WAIT_MS);
     stream_clock(s, CLOCK_CALL, s->call.wait_ms ? s->call.wait_ms : 1);
     stream_wait(s, HELD_BY_POLICY);
     return OVER;
@@ -162,6 +163,7 @@ static enum pass took(struct stream *s, const struct piece *p, struct held *h, e
 
     if (got == CALL_WAITS)
         return wait(s);
+    s->due[CLOCK_WAITS] = 0;
     if (got == CALL_FAILED)
         return call_failed(s, h);
     exchange_filter_result(&s->exchange, &s->call, s->stage, h->scan.text.data + s->shown_from, s->shown_to - s->shown_from, &r);
@@ -364,7 +366,6 @@ void sieve_resume(struct stream *s, enum call_state got)
     struct held *h = held_by(s, p->channel);
     enum pass pass;
 
-    s->due[CLOCK_WAITS] = 0;
     stream_go(s, HELD_BY_POLICY);
     pass = took(s, p, h, got);
     if (pass == WORK_ON)

@@ -15,6 +15,8 @@
 #include "script/vm.h"
 #include "stream/inside.h"
 
+#define PUMP_STEPS 4096                                /* pieces in one turn of the loop */
+
 static const char *const state_names[STATE_COUNT] = { "admit", "connect", "flow", "logging", "closed" };
 
 static const bool allowed[STATE_COUNT][STATE_COUNT] = {
@@ -83,8 +85,13 @@ void stream_go(struct stream *s, unsigned bit)
 static void pump(struct stream *s)
 {
     enum reason why = REASON_INTERNAL;
+    unsigned steps = 0;
 
     while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
+        if (++steps > PUMP_STEPS) {                    /* others' turn: a model that talks without end while a filter drops it all */
+            stream_clock(s, CLOCK_TURN, 1);
+            return;
+        }
         if (s->piece_at < s->n_pieces) {
             sieve_piece(s);
             continue;
@@ -322,9 +329,14 @@ void stream_client_gone(struct stream *s)
 
 void stream_shutdown(struct stream *s)
 {
-    if (s->state == LOGGING || s->state == CLOSED)
+    if (s->state == CLOSED)
         return;
-    stream_fail(s, REASON_SHUTTING_DOWN);
+    if (s->state == LOGGING) {                         /* its log hooks had their time */
+        call_cancel(&s->call);
+        s->logged = true;
+    } else {
+        stream_fail(s, REASON_SHUTTING_DOWN);
+    }
     settle(s);
 }
 
@@ -381,6 +393,7 @@ static void ring(struct stream *s, enum clock c)
             stream_fail(s, REASON_POLICY_TIMEOUT);
         break;
     case CLOCK_ANSWER:                                 /* source_next resumes the Lua model */
+    case CLOCK_TURN:                                   /* and the pump goes on */
     case CLOCK_COUNT:
         break;
     }

@@ -115,7 +115,9 @@ void json_put_string(struct buf *out, const char *p, size_t len)
             buf_puts(out, (unsigned char)p[2] == 0xa8 ? "\\u2028" : "\\u2029");
             p += 3;
         } else {
-            buf_printf(out, "\\u%04x", (unsigned char)*p++);
+            const unsigned char c = (unsigned char)*p++;
+            const char hex[6] = { '\\', 'u', '0', '0', "0123456789abcdef"[c >> 4], "0123456789abcdef"[c & 15] };
+            buf_append(out, hex, sizeof hex);
         }
     }
     buf_putc(out, '"');

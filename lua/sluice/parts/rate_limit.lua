@@ -8,7 +8,7 @@ local P = sluice.policy {
   options = {
     key   = { type = { "string", "function" }, default = "ip", one_of = { "ip" }, doc = '"ip" (IPv6 by /64), or function(head, ctx) returning a text; nil: no limit.' },
     rate  = { type = "number", required = true, min = 0.001, doc = "How many requests ..." },
-    per   = { type = "duration", default = "1m", doc = "... in how long." },
+    per   = { type = "duration", default = "1m", min = 1, doc = "... in how long." },
     burst = { type = "number", min = 1, doc = "How many can be saved up; the same as rate by default." },
     cost  = { type = "number", default = 1, min = 0, doc = "What one request takes." },
   },
@@ -42,7 +42,7 @@ function P.accept(head, ctx)
   ctx:header("RateLimit-Remaining", ("%d"):format(left))
   ctx:header("RateLimit-Reset", ("%d"):format(reset_in))
   if not ok then
-    local n = math.max(1, retry_in)
+    local n = math.min(math.max(1, retry_in), 31536000)    -- a cost above the burst never fits
     return sluice.reject {
       status = 429, code = "rate_limited", retry_after = n,
       message = ("too many requests; try again in %d second%s"):format(n, n == 1 and "" or "s"),
