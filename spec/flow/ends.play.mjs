@@ -227,6 +227,15 @@ play("an answer that is no HTTP: upstream_protocol", async (stage) => {
   await before(stage, up, g, 502, "upstream_protocol", (call) => call.raw("SSH-2.0-OpenSSH_9.2\r\n\r\n"));
 });
 
+play("a head that is not whole is no answer: upstream_reset", async (stage) => {
+  const { up, g } = await stage.pair();
+  for (const head of ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 429 Busy\r\nRetry-After: 7\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/event-"])
+    await before(stage, up, g, 502, "upstream_reset", async (call) => {
+      await call.raw(head);
+      call.shut();
+    });
+});
+
 play("an upstream that accepts and closes at once: upstream_reset", async (stage) => {
   const { up, g } = await stage.pair();
   await before(stage, up, g, 502, "upstream_reset", (call) => call.shut());

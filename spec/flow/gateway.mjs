@@ -18,11 +18,11 @@ const BIN = path.resolve(ROOT, process.env.SLUICE_BIN ?? "build/sluice");
 const SANITIZERS = { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:detect_stack_use_after_return=0` };
 
 // The usual gateway file. `code` stands before the table; `route`, `model`, `top` are members, `policies` a list's inside.
-export function file({ upstream = "http://127.0.0.1:9/v1", listen = "127.0.0.1:0", code = "", route = "", policies = "", model = "", top = "", models = "", routes = "" } = {}) {
+export function file({ drain = "2s", upstream = "http://127.0.0.1:9/v1", listen = "127.0.0.1:0", code = "", route = "", policies = "", model = "", top = "", models = "", routes = "" } = {}) {
   return `local sluice = require "sluice"
 ${code}
 return sluice.config {
-  api = 1, listen = "${listen}", ${/\bworkers\b/.test(top) ? "" : "workers = 1,"} drain = "2s", ${top}
+  api = 1, listen = "${listen}", ${/\bworkers\b/.test(top) ? "" : "workers = 1,"} drain = "${drain}", ${top}
   models = {
     m = { provider = "openai", url = "${upstream}", model = "play-1", key = sluice.secret "LLM_API_KEY", ${model} },
     ${models}

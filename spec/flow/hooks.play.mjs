@@ -168,6 +168,45 @@ play("a filter that raises: what it held is discarded, one error; other streams 
   assert.ok(!JSON.stringify(await g.request(a)).includes("boom"));
 });
 
+play("a filter's waits count together: two seconds a call", async (stage) => {
+  const { up, g } = await stage.pair(policy('P.filter = { text = function(t) while true do sluice.sleep "700ms" end end }'));
+  const a = await g.ask();
+  const call = await up.call();
+  await call.stream();
+  await call.token("x");
+  assert.equal((await a.json()).code, "policy_timeout");
+  assert.ok((await g.request(a)).total_ms < 6000);
+});
+
+const meddlers = {
+  "a verdict cannot be changed": 'local v = sluice.reject(400, "a", "b") v.message = 5 return v',
+  "not by rawset": 'local v = sluice.reject(400, "a", "b") rawset(v, "status", 99) return v',
+  "sluice.drop cannot be changed": "sluice.drop[1] = 1",
+  "what the client sent cannot be changed": 'req.ip = "6.6.6.6"',
+  "nor the path": "req.path = 7",
+  "ctx is closed": 'ctx[1][5] = { {}, {} } return sluice.reply "x"',
+  "the gateway's own headers stay": 'ctx:header("X-Request-Id", "mine")',
+  "the log's own words stay": 'ctx:tag("end", "forged")',
+  "a header has a size": 'ctx:header("X-A", ("x"):rep(9000))',
+  "a code has a size": 'return sluice.reject(400, ("c"):rep(100), "m")',
+  "a metatable cannot be taken": "getmetatable(ctx).__index = nil",
+};
+for (const [name, lua] of Object.entries(meddlers))
+  play(`${name}: policy_error, and the gateway lives`, async (stage) => {
+    const { g } = await stage.pair(policy(`function P.validate(req, ctx) ${lua} end`));
+    const a = await g.ask();
+    assert.equal((await a.json()).code, "policy_error");
+    assert.equal((await g.get("/healthz")).status, 200);
+  });
+
+play("a policy's header replaces our default, never doubles it", async (stage) => {
+  const { up, g } = await stage.pair(policy('function P.validate(req, ctx) ctx:header("cache-control", "no-store") end'));
+  up.serve((call) => call.tell(["x"]));
+  const a = await g.ask();
+  await a.all();
+  assert.equal(a.headers.get("cache-control"), "no-store");
+});
+
 play("rate limit and CORS on the wire", async (stage) => {
   const { up, g } = await stage.pair({ policies: 'sluice.parts.cors { origins = { "*" } }, sluice.parts.rate_limit { key = "ip", rate = 2, per = "1m" }' });
   up.serve((call) => call.tell(["x"]));

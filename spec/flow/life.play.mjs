@@ -151,6 +151,51 @@ play("the drain's deadline: one error event each, 503 where nothing was sent, ex
   await g.ended();
 });
 
+play("SIGTERM while the last bytes of an answer wait for a slow client: they still leave", async (stage) => {
+  const { up, g } = await stage.pair();
+  for (let n = 4; n < 16; n += 4) {
+    const one = n === 12;                               // the last round is the one that is stopped
+    const a = await g.ask("slow");
+    const call = await up.call();
+    a.client.stop();
+    await call.tell(Array.from({ length: n }, () => "y".repeat(20_000)));
+    await g.turn();
+    if (one) {
+      g.signal("SIGTERM");
+      await g.logged((l) => l.event === "stop", "the word that it stops");
+      await new Promise((r) => setTimeout(r, 100));
+    }
+    a.client.go();
+    const { tokens, end } = await a.all();
+    assert.equal(tokens.length, n);
+    assert.equal(end, "[DONE]");
+  }
+  await g.ended();
+});
+
+play("log hooks do not outlast the drain", async (stage) => {
+  const { up, g } = await stage.pair({ drain: "300ms", code: 'local P = sluice.policy { name = "p" }\nfunction P.log() sluice.sleep "9s" end', policies: "P" });
+  const a = await g.ask();
+  await (await up.call()).tell(["x"]);
+  await a.all();
+  const before = Date.now();
+  g.signal("SIGTERM");
+  await g.ended();
+  assert.ok(Date.now() - before < 8000, "it did not wait for the hook");
+});
+
+play("a model that talks without end while a filter drops it all: others are served, its clock ends it", async (stage) => {
+  const g = await stage.gateway({
+    code: 'local P = sluice.policy { name = "p" }\nP.filter = { text = function() return "" end }',
+    models: "lua = { answer = function(req, out) while true do out:text 'x' end end },",
+    routes: 'lua = { path = "/lua", front = "token", target = "lua", policies = { P }, timeout = { total = "1s" } },',
+  });
+  const c = await g.connect();
+  const a = c.ask("/lua?q=x");
+  for (let i = 0; i < 20; i++) assert.equal((await g.get("/healthz")).status, 200);
+  assert.equal((await a.json()).code, "total_timeout");
+});
+
 play("SIGINT and SIGTERM; the second signal ends it at once", async (stage) => {
   for (const [first, second] of [["SIGTERM", "SIGTERM"], ["SIGINT", "SIGTERM"]]) {
     const up = await stage.upstream();

@@ -159,6 +159,72 @@ play("no more descriptors: it lives, and serves when there are some again", asyn
   }, "an answer");
 });
 
+// A directory with one large file, served.
+async function serving(stage, top = "") {
+  const dir = fs.mkdtempSync(path.join(ROOT, "build/files-"));
+  stage.onEnd(() => fs.rmSync(dir, { recursive: true }));
+  fs.writeFileSync(`${dir}/big.bin`, Buffer.alloc(12 << 20, 7));
+  return stage.gateway({ top, routes: `page = { path = "/", files = "${dir}" },` });
+}
+
+play("a client that asks for much and reads nothing: one answer is made, the others wait", async (stage) => {
+  const g = await serving(stage);
+  await (await g.get("/big.bin")).end();
+  const before = g.rss();
+  const c = await g.connect();
+  c.stop();
+  c.send(Client.request("/big.bin").repeat(60));
+  await g.turn();
+  await new Promise((r) => setTimeout(r, 300));
+  await g.turn();
+  assert.ok(g.rss() - before < 120 * 1024, `resident: ${before} KiB, then ${g.rss()} KiB`);
+});
+
+play("a half-closed client and a slow one get their whole file; the idle clock is not theirs", async (stage) => {
+  const g = await serving(stage, 'limits = { idle_timeout = "300ms" },');
+  const half = await g.connect();
+  half.stop();
+  const a = half.ask("/big.bin");
+  await g.turn();
+  half.finish();
+  await new Promise((r) => setTimeout(r, 200));
+  half.go();
+  assert.equal(await a.end(), "complete");
+  assert.equal(a.body.length, 12 << 20);
+  const slow = await g.connect();
+  const b = slow.ask("/big.bin");
+  for (let i = 0; i < 12 && !b.over; i++) {
+    slow.go();
+    const seen = slow.socket.bytesRead;
+    await slow.news.until(() => b.over || slow.socket.bytesRead - seen > 400_000, "more of the file");
+    slow.stop();
+    await new Promise((r) => setTimeout(r, 100));
+  }
+  slow.go();
+  assert.equal(await b.end(), "complete");
+  assert.equal(b.body.length, 12 << 20);
+});
+
+play("a refusal behind a HEAD request has its body", async (stage) => {
+  const g = await stage.gateway();
+  const c = await g.connect();
+  assert.equal(await c.ask("/healthz", { method: "HEAD" }).end(), "complete");
+  const a = c.expect();
+  c.send("BAD\r\n\r\n");
+  assert.equal((await a.json()).code, "bad_request");
+});
+
+play("a client that leaves behind a heap of pipelined bytes is still noticed", async (stage) => {
+  const { up, g } = await stage.pair();
+  const a = await g.ask();
+  const call = await up.call();
+  await call.stream();
+  await call.token("x");
+  assert.equal(await a.token(), "x");
+  a.client.send("G".repeat(200_000));
+  await call.gone();
+});
+
 play("health: /healthz, /readyz; methods: 405 with Allow; OPTIONS", async (stage) => {
   const g = await stage.gateway();
   for (const p of ["/healthz", "/readyz"]) {

@@ -95,3 +95,31 @@ describe("hide_reasoning", function()
     assert.equal("yes", gateway("hide_reasoning {}"):ask({ q = "x", upstream = { { reasoning_content = "hm" }, "yes" } }).text)
   end)
 end)
+
+describe("rate_limit", function()
+  local function refused(part)
+    local g, why = t.load { source = 'local sluice = require "sluice"\nreturn sluice.config { api = 1, listen = ":0", models = { m = { answer = function() end } },\n' ..
+      'routes = { a = { path = "/a", front = "token", target = "m", policies = { ' .. part .. ' } } } }' }
+    assert.is_nil(g)
+    return why
+  end
+
+  it("refuses at load what could never work", function()
+    assert.matches("per: must be at least", refused 'sluice.parts.rate_limit { rate = 2, per = "0s" }')
+    assert.matches("rate: must be a number", refused "sluice.parts.rate_limit { rate = 0/0 }")
+    assert.matches("rate", refused "sluice.parts.rate_limit { rate = 1/0 }")
+  end)
+
+  it("a cost above the burst is refused with 429, not with an error of ours", function()
+    local r = gateway("rate_limit { rate = 2, cost = 5 }"):ask { q = "x" }
+    assert.equal(429, r.status)
+  end)
+end)
+
+describe("paths of files", function()
+  it("are one a route", function()
+    local g, why = t.load { source = 'local sluice = require "sluice"\nreturn sluice.config { api = 1, listen = ":0", routes = { a = { path = { "/a", "/b" }, files = "." } } }' }
+    assert.is_nil(g)
+    assert.matches("has one path", why)
+  end)
+end)

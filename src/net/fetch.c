@@ -49,7 +49,7 @@ static enum fetch_end end_of(const struct fetch *f, CURLcode code)
 {
     switch (code) {
     case CURLE_OK:
-        return FETCH_OK;
+        return f->head_told ? FETCH_OK : FETCH_RESET;  /* closed within the head is fine by curl */
     case CURLE_URL_MALFORMAT:
         return FETCH_BAD_URL;
     case CURLE_UNSUPPORTED_PROTOCOL:                   /* of the URL, or what came back had no head at all (HTTP/0.9) */
