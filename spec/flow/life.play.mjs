@@ -185,9 +185,11 @@ play("log hooks do not outlast the drain", async (stage) => {
 });
 
 play("a model that talks without end while a filter drops it all: others are served, its clock ends it", async (stage) => {
+  // ThreadSanitizer keeps a stack of its own that Lua's longjmp never unwinds: there the model pauses before that overflows.
+  const pause = process.env.SLUICE_SANITIZED === "thread" ? "n = n + 1 if n % 5000 == 0 then sluice.sleep '5s' end" : "";
   const g = await stage.gateway({
     code: 'local P = sluice.policy { name = "p" }\nP.filter = { text = function() return "" end }',
-    models: "lua = { answer = function(req, out) while true do out:text 'x' end end },",
+    models: `lua = { answer = function(req, out) local n = 0 while true do out:text 'x' ${pause} end end },`,
     routes: 'lua = { path = "/lua", front = "token", target = "lua", policies = { P }, timeout = { total = "1s" } },',
   });
   const c = await g.connect();
