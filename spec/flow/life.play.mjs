@@ -1,7 +1,7 @@
 // Gateways under strain and at their end: thousands of abandoned streams, a thousand at once, memory over time, signals.
 // Rows 4, 26 and 30.
 import assert from "node:assert/strict";
-import { Gateway, eventually, file, play } from "./play.mjs";
+import { Client, Gateway, eventually, file, play } from "./play.mjs";
 
 const MiB = 1024;                                       // in /proc's KiB
 
@@ -115,7 +115,7 @@ play("/readyz says 503 from the moment it drains, on a connection that was askin
   }
   await g.turn();
   g.signal("SIGTERM");
-  await g.logged((l) => l.event === "stop", "the word that it stops");
+  await eventually(() => Client.connect(g.port).then((c) => c.close(), () => true), "the worker to listen no more");
   for (const [c] of asking) c.send("\r\n");
   for (const [i, [, a]] of asking.entries()) {
     await a.end();
