@@ -84,10 +84,26 @@ M.limiter = host.seal(function(name, rule)
   return host.limiter(name, rate, per, burst or 0)
 end)
 
+-- ---- counters
+
+M.counter = host.seal(function(name, rule)
+  if type(name) ~= "string" or name == "" then complain.blame("sluice.counter takes a name: counters of one name share their state") end
+  if rule ~= nil and type(rule) ~= "table" then complain.blame('sluice.counter takes a table { window = "1d" }') end
+  for k in pairs(rule or {}) do
+    if k ~= "window" then complain.blame(('sluice.counter has no field "%s" (it has window)'):format(tostring(k))) end
+  end
+  local window = rule and rule.window
+  if window == nil then return host.counter(name, 0) end
+  local ms, why = host.duration(tostring(window))
+  if not ms then complain.blame("sluice.counter: window: " .. why) end
+  if ms == 0 then complain.blame("sluice.counter: window must be longer than nothing") end
+  return host.counter(name, ms)
+end)
+
 -- ---- what is here
 
 local features = {}
-for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "limiter", "parts" } do features[name] = true end
+for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "parts" } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
 
@@ -113,7 +129,7 @@ M.parts = setmetatable({}, {
 })
 
 local later = {}
-for _, name in ipairs { "service", "counter", "cache", "chain", "only_if", "all", "redis" } do
+for _, name in ipairs { "service", "cache", "chain", "only_if", "all", "redis" } do
   later[name] = ("sluice.%s is not supported by this version"):format(name)
 end
 

@@ -2,61 +2,32 @@
 
 #include <assert.h>
 #include <math.h>
-#include <pthread.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "base/list.h"
+#include "base/keyed.h"
 #include "base/mem.h"
 #include "base/named.h"
 
-#define SHARDS 16
-#define KEY_MAX 128
 #define MAX_KEYS 65536
-#define SLOTS 256                                      /* hash chains a shard */
 
 struct bucket {
-    struct bucket *next;                               /* in its hash chain */
-    struct list used;                                  /* in shard.used, the longest unused first */
-    uint64_t hash;
     double level;                                      /* tokens at `at` */
     uint64_t at;
-    size_t len;
-    char key[];
-};
-
-struct shard {
-    pthread_mutex_t lock;
-    struct limiter_rule rule;                          /* a copy a shard: a take needs one lock */
-    struct bucket *slots[SLOTS];
-    struct list used;
-    size_t n;
 };
 
 struct limiter {
     struct named named;
-    struct shard shards[SHARDS];
+    struct keyed keys;                                 /* of struct bucket */
+    struct limiter_rule rules[KEYED_SHARDS];           /* a copy a shard, under its lock: a take needs one lock */
+    _Atomic size_t max_keys;
 };
-
-static uint64_t hash_of(const char *key, size_t len)    /* FNV-1a */
-{
-    uint64_t h = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
-    return h ^ h >> 29;
-}
 
 static void destroy(struct named *n)
 {
     struct limiter *l = (struct limiter *)n;
 
-    for (int i = 0; i < SHARDS; i++) {
-        list_each_safe(it, &l->shards[i].used)
-            free(list_of(it, struct bucket, used));
-        pthread_mutex_destroy(&l->shards[i].lock);
-    }
+    keyed_free(&l->keys);
     free(l);
 }
 
@@ -65,10 +36,7 @@ static struct named *create(void)
     struct limiter *l = mem_alloc(sizeof *l);
 
     l->named.destroy = destroy;
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_init(&l->shards[i].lock, NULL);
-        list_init(&l->shards[i].used);
-    }
+    keyed_init(&l->keys, sizeof(struct bucket), NULL);
     return &l->named;
 }
 
@@ -83,56 +51,18 @@ struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
         full.burst = full.rate > 1 ? full.rate : 1;
     if (full.max_keys == 0)
         full.max_keys = MAX_KEYS;
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_lock(&l->shards[i].lock);
-        l->shards[i].rule = full;
-        pthread_mutex_unlock(&l->shards[i].lock);
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        pthread_mutex_lock(&l->keys.shards[i].lock);
+        l->rules[i] = full;
+        pthread_mutex_unlock(&l->keys.shards[i].lock);
     }
+    atomic_store(&l->max_keys, full.max_keys);
     return l;
 }
 
 void limiter_close(struct limiter *l)
 {
     named_close(&l->named);
-}
-
-static void forget(struct shard *s, struct bucket *b)
-{
-    struct bucket **p = &s->slots[b->hash / SHARDS % SLOTS];
-
-    while (*p != b)
-        p = &(*p)->next;
-    *p = b->next;
-    list_remove(&b->used);
-    free(b);
-    s->n--;
-}
-
-static struct bucket *bucket_of(struct shard *s, uint64_t hash, const char *key, size_t len, uint64_t now)
-{
-    size_t most = (s->rule.max_keys - 1) / SHARDS + 1;
-    struct bucket **slot = &s->slots[hash / SHARDS % SLOTS], *b = *slot;
-
-    while (b && !(b->hash == hash && b->len == len && memcmp(b->key, key, len) == 0))
-        b = b->next;
-    if (b) {
-        list_remove(&b->used);
-        list_append(&s->used, &b->used);
-        return b;
-    }
-    while (s->n >= most)                               /* more than one when a later rule is smaller */
-        forget(s, list_of(s->used.next, struct bucket, used));
-    b = mem_alloc(sizeof *b + len);
-    b->hash = hash;
-    b->len = len;
-    memcpy(b->key, key, len);
-    b->level = s->rule.burst;
-    b->at = now;
-    b->next = *slot;
-    *slot = b;
-    list_append(&s->used, &b->used);
-    s->n++;
-    return b;
 }
 
 static void refill(struct bucket *b, const struct limiter_rule *rule, uint64_t now)
@@ -175,33 +105,19 @@ static struct limiter_answer take(struct bucket *b, const struct limiter_rule *r
 
 struct limiter_answer limiter_take(struct limiter *l, const char *key, size_t len, double cost, uint64_t now_ms)
 {
-    uint64_t hash = hash_of(key, len);
-    struct shard *s = &l->shards[hash % SHARDS];
-    char brief[KEY_MAX + 40];
+    struct keyed_at at;
+    bool fresh;
+    struct bucket *b = keyed_lock(&l->keys, key, len, atomic_load(&l->max_keys), &fresh, &at);
+    const struct limiter_rule *rule = &l->rules[at.shard - l->keys.shards];
 
-    if (len > KEY_MAX) {                               /* keys may come from clients: what is kept of one is bounded */
-        memcpy(brief, key, KEY_MAX);
-        len = KEY_MAX + (size_t)snprintf(brief + KEY_MAX, 40, "#%zu#%016llx", len, (unsigned long long)hash);
-        key = brief;
-    }
     if (!(cost > 0))
         cost = 0;
-    pthread_mutex_lock(&s->lock);
-    struct bucket *b = bucket_of(s, hash, key, len, now_ms);
-    refill(b, &s->rule, now_ms);
-    struct limiter_answer a = take(b, &s->rule, cost);
-    pthread_mutex_unlock(&s->lock);
+    if (fresh)
+        *b = (struct bucket){ rule->burst, now_ms };
+    refill(b, rule, now_ms);
+    struct limiter_answer a = take(b, rule, cost);
+    keyed_unlock(&l->keys, &at);
     return a;
 }
 
-size_t limiter_keys(struct limiter *l)
-{
-    size_t n = 0;
-
-    for (int i = 0; i < SHARDS; i++) {
-        pthread_mutex_lock(&l->shards[i].lock);
-        n += l->shards[i].n;
-        pthread_mutex_unlock(&l->shards[i].lock);
-    }
-    return n;
-}
+size_t limiter_keys(struct limiter *l) { return keyed_count(&l->keys); }

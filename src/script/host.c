@@ -1,17 +1,16 @@
 /* The module "sluice.host": what the privileged Lua files (lua/sluice/) get from C. Few raw functions; Lua makes them pleasant. */
 #include <errno.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "base/limiter.h"
 #include "base/log.h"
 #include "script/exchange_inside.h"
 #include "script/inside.h"
 #include "script/match_value.h"
+#include "script/state_value.h"
 #include "script/secret_value.h"
 #include "script/units.h"
 #include "script/value.h"
@@ -177,65 +176,6 @@ static int api_ip_key(lua_State *L)                    /* sluice.ip_key(ip) -> w
     return 1;
 }
 
-/* ---- limiters */
-
-#define LIMITER "limiter"
-
-static int limiter_gc(lua_State *L)
-{
-    struct limiter **l = luaL_checkudata(L, 1, LIMITER);
-
-    if (*l)
-        limiter_close(*l);
-    *l = NULL;
-    return 0;
-}
-
-static lua_Integer seconds_up(uint64_t ms) { return (lua_Integer)((ms + 999) / 1000); }
-
-static int limiter_lua_take(lua_State *L)              /* l:take(key [, cost]) -> ok, retry_in s, left, reset_in s */
-{
-    struct limiter **l = luaL_checkudata(L, 1, LIMITER);
-    size_t len;
-    const char *key = luaL_checklstring(L, 2, &len);
-    lua_Number cost = luaL_optnumber(L, 3, 1);
-    struct limiter_answer a;
-
-    luaL_argcheck(L, cost >= 0 && isfinite(cost), 3, "a cost is a number of 0 or more");
-    a = limiter_take(*l, key, len, cost, vm_now(vm_of(L)));
-    lua_pushboolean(L, a.ok);
-    lua_pushinteger(L, a.ok ? 0 : seconds_up(a.retry_ms));
-    lua_pushinteger(L, (lua_Integer)floor(a.left));
-    lua_pushinteger(L, seconds_up(a.reset_ms));        /* ok retry left reset */
-    return 4;
-}
-
-static int host_limiter(lua_State *L)                  /* limiter(name, rate, per_ms, burst) -> limiter */
-{
-    const char *name = luaL_checkstring(L, 1);
-    struct limiter_rule rule = { .rate = luaL_checknumber(L, 2), .per_ms = (uint64_t)luaL_checkinteger(L, 3), .burst = luaL_checknumber(L, 4) };
-    struct limiter **l = lua_newuserdatauv(L, sizeof *l, 0);   /* ... limiter */
-
-    *l = NULL;
-    luaL_setmetatable(L, LIMITER);
-    *l = limiter_open(name, &rule);
-    return 1;
-}
-
-static void limiter_metatable(lua_State *L)
-{
-    luaL_newmetatable(L, LIMITER);                     /* mt */
-    lua_pushcfunction(L, limiter_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, limiter_lua_take);
-    lua_setfield(L, -2, "take");
-    lua_setfield(L, -2, "__index");
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);                                     /* */
-}
-
 /* ---- the rest */
 
 static int host_secret(lua_State *L)                   /* secret(name, value) -> opaque */
@@ -357,13 +297,13 @@ int host_open(lua_State *L)
     static const luaL_Reg list[] = {
         { "seal", host_seal }, { "sleep", api_sleep }, { "out_text", out_text }, { "trim", api_trim }, { "utf8", host_utf8 },
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
-        { "limiter", host_limiter }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
+        { "limiter", state_limiter }, { "counter", state_counter }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
         { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "unbox", exchange_unbox }, { NULL, NULL },
     };
 
     secret_value_open(L);
-    limiter_metatable(L);
+    state_open(L);
     exchange_box_open(L);
     luaL_newlib(L, list);                              /* host */
     lua_pushlightuserdata(L, (void *)&KEY_LOCKED);

@@ -1,0 +1,45 @@
+/* A bounded table from keys to small records, shared by all threads: sharded, a mutex a shard. When a shard is full the record that was used longest ago
+ * goes first. Keys may come from clients: of long ones (over 128 bytes) a part and a hash are kept.
+ */
+#ifndef SLUICE_BASE_KEYED_H
+#define SLUICE_BASE_KEYED_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define KEYED_SHARDS 16
+#define KEYED_SLOTS 256
+
+struct keyed_record;                                   /* a header, then the payload */
+
+struct keyed_shard {
+    pthread_mutex_t lock;
+    struct keyed_record *slots[KEYED_SLOTS];
+    struct list used;                                  /* the longest unused first */
+    size_t n, bytes;                                   /* records; what their owner said they hold beside themselves */
+};
+
+struct keyed {
+    size_t payload;                                    /* bytes a record */
+    void (*drop)(void *payload);                       /* before a record goes; NULL: nothing to do */
+    struct keyed_shard shards[KEYED_SHARDS];
+};
+
+void keyed_init(struct keyed *k, size_t payload, void (*drop)(void *payload));
+void keyed_free(struct keyed *k);                      /* what is in it, not itself */
+
+/* Locks the key's shard and finds its payload. With `most` > 0 a missing one is made (zeroed, *fresh = true), and others go until the shard holds no more
+ * than most / 16 (rounded up); with 0 a missing one is NULL. Between lock and unlock the payload is the caller's. */
+struct keyed_at { struct keyed_shard *shard; struct keyed_record *record; };
+void *keyed_lock(struct keyed *k, const char *key, size_t len, size_t most, bool *fresh, struct keyed_at *at);
+void keyed_unlock(struct keyed *k, const struct keyed_at *at);
+void keyed_remove(struct keyed *k, struct keyed_at *at);   /* the record that is locked; unlock all the same */
+/* The record's owner holds `bytes` for it now (was: `before`); others of the shard go, the longest unused first, until the shard holds at most most / 16. */
+void keyed_weigh(struct keyed *k, struct keyed_at *at, size_t before, size_t bytes, size_t most);
+size_t keyed_count(struct keyed *k);
+
+#endif

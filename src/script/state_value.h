@@ -1,0 +1,11 @@
+/* State that all workers share (base/limiter.h, base/counter.h), as Lua values. */
+#ifndef SLUICE_SCRIPT_STATE_VALUE_H
+#define SLUICE_SCRIPT_STATE_VALUE_H
+
+#include <lua.h>
+
+void state_open(lua_State *L);                         /* makes the metatables, once a VM */
+int state_limiter(lua_State *L);                       /* host.limiter(name, rate, per_ms, burst) -> limiter */
+int state_counter(lua_State *L);                       /* host.counter(name, window_ms) -> counter */
+
+#endif
