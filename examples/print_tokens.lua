@@ -1,12 +1,12 @@
 -- Prints the text of a token stream (stdin) as it arrives; exits 0 only if the stream ended with [DONE].
 local escapes = { ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
+-- Sluice escapes no more than it must, never in pairs of surrogates.
 local function unescape(json)
-  local text = json:gsub("\\u(d[89ab]%x%x)\\u(d[c-f]%x%x)", function(high, low)
-    return utf8.char(0x10000 + ((tonumber(high, 16) - 0xd800) << 10) + (tonumber(low, 16) - 0xdc00))
-  end)
-  text = text:gsub("\\u(%x%x%x%x)", function(hex) return utf8.char(tonumber(hex, 16)) end)
-  return (text:gsub("\\(.)", escapes))
+  return (json:gsub("\\(.)(%x?%x?%x?%x?)", function(c, hex)
+    if c == "u" then return utf8.char(tonumber(hex, 16)) end
+    return escapes[c] .. hex
+  end))
 end
 
 for line in io.lines() do

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "net/server.h"
 #include "script/gateway.h"
 #include "serve/generation.h"
 #include "worker.h"
@@ -204,6 +205,11 @@ static int start_workers(struct process *p, const struct process_options *option
     n = n > WORKERS_MAX ? WORKERS_MAX : n;
     struct worker_options o = { .file = options->file, .lua_dir = options->lua_dir, .workers = n, .on_end = on_worker_end, .owner = p };
 
+    int taken = n > 1 && g->port ? server_probe(g->host, g->port) : 0;
+    if (taken) {
+        log_say(LOG_ERROR, "listen", "cannot listen at %s port %d: %s", g->host, g->port, uv_strerror(taken));
+        return -1;
+    }
     for (int i = 0; i < n; i++) {
         atomic_fetch_add(&p->running, 1);
         if (worker_open(&p->workers[i], &o) != 0) {

@@ -83,11 +83,14 @@ A filter sees the *text* of the answer, never wire chunks; boundaries mean nothi
 ```lua
 P.filter = {
   text = function(text, ctx, part)
-    local keep = part.last and #text or #text - 5
-    return (text:sub(1, keep):gsub("secret", "******")), text:sub(keep + 1)
+    local clean = text:gsub("secret", "******")
+    local safe = part.last and #clean or math.max(#clean - 5, 0)     -- "secre" may still grow
+    return clean:sub(1, safe), clean:sub(safe + 1)
   end,
 }
 ```
+
+Mostly `P.filter = { match = sluice.match.email, replace = "[removed]" }` will do: it finds what it looks for across pieces, too.
 
 What is held was **not sent**. What is sent is final. At the end `part.last` is true and everything leaves.]==] },
 
@@ -97,7 +100,7 @@ nothing piles up. When the client leaves, the wait is cancelled and to-be-closed
 filter call 2 s.]==] },
 
 { title = "Errors and their codes", also = "error failure code status upstream timeout broken truncated wrong", text = [==[
-Before the first text a failure is a status with `{"error":"<sentence>","code":"<word>"}`. After it, exactly one such object is the last event,
+Before anything was sent (text, or a heartbeat after 15 s) a failure is a status with `{"error":"<sentence>","code":"<word>"}`. After it, exactly one such object is the last event,
 and **no** `[DONE]` follows. So a half answer is never silent.
 
 | code | meaning |

@@ -189,7 +189,7 @@ end
 
 -- What the log line says itself.
 local line_names = set_of { "time", "level", "event", "id", "route", "generation", "status", "tokens", "first_token_ms", "held_ms", "total_ms", "bytes", "end",
-  "model", "upstream_status", "detail" }
+  "model", "upstream_status", "detail", "finish" }
 
 function ctx_methods.tag(ctx, name, value)
   local x = of(ctx)

@@ -1,7 +1,8 @@
 // The command line: what it prints, where, and with which exit code.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import test, { after } from "node:test";
@@ -100,7 +101,6 @@ return sluice.config { api = 1, listen = ":0", models = { m = { provider = "open
 });
 
 test("run: an address in use is a sentence and exit 1, never half a gateway", async () => {
-  const net = await import("node:net");
   const s = net.createServer().listen(0, "127.0.0.1");
   await new Promise((r) => s.once("listening", r));
   const file = written("taken.lua", `local sluice = require "sluice"
@@ -108,6 +108,22 @@ return sluice.config { api = 1, listen = "127.0.0.1:${s.address().port}", worker
 `);
   const r = sluice("run", file);
   s.close();
+  assert.equal(r.code, 1);
+  assert.match(r.err, /cannot listen at 127\.0\.0\.1 port \d+: address already in use/);
+});
+
+test("run: a second gateway with several workers is told that its port is taken by the first", async () => {
+  const port = await new Promise((got) => {
+    const s = net.createServer().listen(0, "127.0.0.1", () => { const p = s.address().port; s.close(() => got(p)); });
+  });
+  const file = written("twice.lua", `local sluice = require "sluice"
+return sluice.config { api = 1, listen = "127.0.0.1:${port}", workers = 2, models = { m = { answer = function(req, out) out:text "x" end } }, routes = { a = { path = "/a", front = "token", target = "m" } } }
+`);
+  const first = spawn(BIN, ["run", file], { cwd: dir });
+  await new Promise((go) => first.stderr.on("data", (text) => String(text).includes("listening") && go()));
+  const r = sluice("run", file);
+  first.kill("SIGTERM");
+  await new Promise((go) => first.on("exit", go));
   assert.equal(r.code, 1);
   assert.match(r.err, /cannot listen at 127\.0\.0\.1 port \d+: address already in use/);
 });

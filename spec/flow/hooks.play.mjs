@@ -168,6 +168,19 @@ play("a filter that raises: what it held is discarded, one error; other streams 
   assert.ok(!JSON.stringify(await g.request(a)).includes("boom"));
 });
 
+play("why a policy ended an answer stands in its log line, and total_ms is the client's time, not the log hook's", async (stage) => {
+  const { up, g } = await stage.pair(policy('P.filter = { text = function(text) return sluice.stop { reason = "content_filter" } end } function P.log() sluice.sleep "400ms" end'));
+  const a = await g.ask();
+  const call = await up.call();
+  await call.stream();
+  await call.token("bad");
+  await a.all();
+  const line = await g.request(a);
+  assert.equal(line.end, "stopped");
+  assert.equal(line.finish, "content_filter");
+  assert.ok(line.total_ms < Date.parse(line.time) - 390 - Date.parse((await g.logged((l) => l.event === "listening")).time), "the log hook's wait is not in it");
+});
+
 play("a filter's waits count together: two seconds a call", async (stage) => {
   const { up, g } = await stage.pair(policy('P.filter = { text = function(t) while true do sluice.sleep "700ms" end end }'));
   const a = await g.ask();

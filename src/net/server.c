@@ -142,6 +142,16 @@ static int bind_address(const char *host, int port, bool share)
     return fd;
 }
 
+int server_probe(const char *host, int port)
+{
+    int fd = bind_address(host, port, false);
+
+    if (fd < 0)
+        return fd;
+    close(fd);
+    return 0;
+}
+
 static void set_limits(struct server *s, const struct server_limits *want)
 {
     static const struct server_limits defaults = {

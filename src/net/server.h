@@ -51,6 +51,8 @@ struct server_events {
  * 0 or a negative uv code. server_close stops accepting, drops idle connections, and calls `on_closed` when the last connection is gone. */
 int server_open(struct server **ret, uv_loop_t *loop, const char *host, int port, bool share, const struct server_limits *limits,
                 const struct server_events *events, void *owner, struct metrics *metrics);
+/* Whether the address is free: 0 or a negative uv code. For a process whose servers share it, since another process might share it as well. */
+int server_probe(const char *host, int port);
 int server_port(const struct server *s);
 /* Drain: accept no more (the listening socket closes), close idle connections, answer what runs with `Connection: close`. */
 void server_stop_accepting(struct server *s);

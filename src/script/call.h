@@ -1,6 +1,6 @@
 /* One call from C into Lua that may wait: a hook, a filter, a Lua model. Runs on a pooled coroutine.
  *
- *     call_begin(&c, vm, &budget);                    c.co has an empty stack: push the function and its arguments there
+ *     call_begin(&c, vm, budget_ms);                  c.co has an empty stack: push the function and its arguments there
  *     switch (call_run(&c, nargs)) {
  *     case CALL_RETURNED: read c.n_results results at the top of c.co; call_finish(&c); break;
  *     case CALL_WAITS:    look at c.wait; later call_resume(&c, nvalues) with the values pushed on c.co, or call_cancel(&c); break;

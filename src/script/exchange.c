@@ -201,8 +201,8 @@ static int answer_entry(lua_State *L)                  /* (job) */
     lua_rawgeti(L, 2, X_REQ);
     lua_remove(L, 2);                                  /* f req */
     exchange_push_function(L, "out");                  /* f req out */
-    lua_callk(L, 2, 0, 0, exchange_results);
-    return 0;
+    lua_callk(L, 2, LUA_MULTRET, 0, exchange_results);
+    return lua_gettop(L);
 }
 
 enum call_state exchange_answer(struct exchange *x, struct call *c, const struct model *m)
@@ -212,6 +212,16 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
     call_begin(c, x->gateway->vm, HOOK_MS);
     c->may_output = true;
     return exchange_start(c, answer_entry, &job);
+}
+
+void exchange_answer_verdict(struct exchange *x, struct call *c, const struct model *m, struct verdict *ret)
+{
+    struct sayer who = { NULL, "a model's answer(req, out)", m->answer_ref, MAY_REJECT };
+    int first = lua_gettop(c->co) - c->n_results + 1;
+
+    memset(ret, 0, sizeof *ret);
+    if (c->n_results > 0 && !lua_isnil(c->co, first))
+        verdict_read(x, c, first, &who, ret, NULL);
 }
 
 const char *exchange_output(struct call *c, size_t *len)

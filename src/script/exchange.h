@@ -86,6 +86,8 @@ void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const 
 
 /* A Lua model's answer(req, out): runs until it waits. WAIT_OUTPUT: take the text with exchange_output, then call_resume(c, 0). */
 enum call_state exchange_answer(struct exchange *x, struct call *c, const struct model *m);
+/* What a model that has returned said: PASS, REJECT or WRONG. The call stays open. */
+void exchange_answer_verdict(struct exchange *x, struct call *c, const struct model *m, struct verdict *ret);
 const char *exchange_output(struct call *c, size_t *len);
 
 /* The upstream request that the model's dialect makes of req. Owned. 0 or -1 and *f. */

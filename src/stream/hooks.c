@@ -65,10 +65,11 @@ static bool judged(struct stream *s)
         stream_fail_with(s, REASON_REJECTED, &v.failure);
         break;
     case VERDICT_REPLY:
-    case VERDICT_STOP:                                 /* before the model was asked both mean: this is the whole answer */
+        stream_finish_word(s, &v);
         answer_reply(s, &v);
         stream_close(s, REASON_REPLIED);
         break;
+    case VERDICT_STOP:                                 /* no request hook may say it: verdict_read has made it WRONG */
     case VERDICT_WRONG:
         tell_failure(s, v.wrong);
         if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
@@ -177,12 +178,12 @@ void hooks_log(struct stream *s)
     }
     const struct reason_text *text = reason_text(s->reason);
     struct summary sum = {
-        .finish = s->code ? s->code : text->code,
+        .finish = s->code ? s->code : s->finish ? s->finish : text->code,
         .status = s->status,
         .tokens = s->tokens,
         .bytes = s->bytes_sent,
         .first_token_ms = s->first_sent ? (int64_t)(s->first_sent - s->began) : -1,
-        .total_ms = (int64_t)(s->host->now(s->owner) - s->began),
+        .total_ms = (int64_t)(s->closed_at - s->began),
         .held_ms = (int64_t)s->waited_ms,
         .usage_in = s->usage_in,
         .usage_out = s->usage_out,

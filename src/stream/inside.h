@@ -65,6 +65,8 @@ struct stream {
 
     uint64_t due[CLOCK_COUNT];                         /* 0: off */
     uint64_t alarm;                                    /* what the host was last asked to wake us at; 0: nothing */
+    char *finish;                                      /* why a policy ended the answer, in its words; NULL: it gave none */
+    uint64_t closed_at;                                /* when the client's side was over; 0: it is not */
     uint64_t began, first_sent, last_sent, waiting_since, waited_ms;
 
     struct exchange exchange;
@@ -77,7 +79,7 @@ struct stream {
     struct sse_reader reader;
     struct utf8_mender mender[CHANNEL_COUNT];
     struct call answer;                                /* a Lua model's answer */
-    bool answer_started, answer_output;                /* output: it waits with text to be taken */
+    bool answer_started;
     bool source_done, finish_seen, upstream_ended;
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
@@ -108,6 +110,8 @@ void stream_move(struct stream *s, enum state to);
 void stream_wait(struct stream *s, unsigned bit);                      /* hold ... */
 void stream_go(struct stream *s, unsigned bit);                        /* ... and release */
 void stream_clock(struct stream *s, enum clock c, uint64_t after_ms);  /* from now; 0: off */
+/* The reason that a policy gave for the end (sluice.stop, sluice.reply) is kept for the log. */
+void stream_finish_word(struct stream *s, const struct verdict *v);
 void stream_record(struct stream *s);                                   /* record.c: writes the log line, counts the end */
 void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
 void stream_fail(struct stream *s, enum reason why);

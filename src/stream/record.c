@@ -1,5 +1,9 @@
 /* What is left of a stream when it is over: its one log line, its place in the counters. */
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/log.h"
+#include "base/mem.h"
 #include "stream/inside.h"
 
 static void log_tag(void *arg, const char *name, const char *value)
@@ -25,9 +29,10 @@ static void write_line(struct stream *s)
     log_int(&line, "tokens", (int64_t)s->tokens);
     log_int(&line, "first_token_ms", s->first_sent ? (int64_t)(s->first_sent - s->began) : -1);
     log_int(&line, "held_ms", (int64_t)s->waited_ms);
-    log_int(&line, "total_ms", (int64_t)(s->host->now(s->owner) - s->began));
+    log_int(&line, "total_ms", (int64_t)(s->closed_at - s->began));
     log_int(&line, "bytes", (int64_t)s->bytes_sent);
     log_str(&line, "end", end_word(s));
+    log_str(&line, "finish", s->finish);
     if (s->model)
         log_str(&line, "model", s->model->name);
     if (s->upstream_status && s->upstream_status != 200)
@@ -49,6 +54,12 @@ static void count_end(struct stream *s)
     if (m != none)
         metrics_add(s->metrics, m, 1);
     metrics_add(s->metrics, METRIC_streams_open, -1);
+}
+
+void stream_finish_word(struct stream *s, const struct verdict *v)
+{
+    free(s->finish);
+    s->finish = v->finish && strcmp(v->finish, "stop") != 0 ? mem_string(v->finish) : NULL;
 }
 
 void stream_record(struct stream *s)

@@ -333,6 +333,7 @@ static void go_on(struct stream *s, const struct piece *p)
     s->sieving = false;
     s->piece_at++;
     if (s->stop.kind == VERDICT_STOP) {
+        stream_finish_word(s, &s->stop);
         answer_stop(s, &s->stop);
         stream_close(s, REASON_STOPPED);
     }

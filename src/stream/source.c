@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
@@ -183,10 +184,45 @@ static void start_upstream(struct stream *s)
 
 /* --- a Lua model ------------------------------------------------------------------------------------------------ */
 
+static void tell_model_failure(struct stream *s, const char *what)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_ERROR, "model.failed"))
+        return;
+    log_str(&line, "id", s->id);
+    log_str(&line, "route", s->route->name);
+    log_str(&line, "model", s->model->name);
+    log_str(&line, "message", what);
+    log_end(&line);
+}
+
+/* Nothing is what a model returns: it has written what it has to say. A reject is heard, all else is a mistake and no answer. */
+static enum source_got returned(struct stream *s, enum reason *why)
+{
+    struct verdict v;
+
+    exchange_answer_verdict(&s->exchange, &s->answer, s->model, &v);
+    call_finish(&s->answer);
+    if (v.kind == VERDICT_PASS) {
+        begin_pieces(s);
+        return complete(s);
+    }
+    if (v.kind == VERDICT_REJECT) {
+        stream_fail_with(s, REASON_REJECTED, &v.failure);
+        verdict_free(&v);
+        return SOURCE_MORE;
+    }
+    tell_model_failure(s, v.wrong ? v.wrong : "returned something that it may not");
+    verdict_free(&v);
+    *why = REASON_MODEL_ERROR;
+    return SOURCE_FAILED;
+}
+
 /* What the model's answer(req, out) did: wrote, sleeps, returned or failed. */
 static enum source_got read_answer(struct stream *s, enum call_state got, enum reason *why)
 {
-    static const enum reason reasons[] = { [CALL_RAISED] = REASON_POLICY_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY };
+    static const enum reason reasons[] = { [CALL_RAISED] = REASON_MODEL_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY };
     size_t len, off;
     const char *text;
 
@@ -203,13 +239,10 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
         add_text(s, CHANNEL_CONTENT, off);
         return SOURCE_PIECES;
     case CALL_RETURNED:
-        call_finish(&s->answer);
-        begin_pieces(s);
-        return complete(s);
+        return returned(s, why);
     case CALL_FAILED:
         *why = reasons[s->answer.failure];
-        free(s->detail);
-        s->detail = mem_string(s->answer.message);
+        tell_model_failure(s, s->answer.message);
         call_finish(&s->answer);
         return SOURCE_FAILED;
     }

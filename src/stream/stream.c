@@ -127,6 +127,7 @@ void stream_close(struct stream *s, enum reason why)
     source_stop(s);
     memset(s->due, 0, sizeof s->due);
     s->reason = why;
+    s->closed_at = now(s);
     s->request = NULL;
     stream_move(s, LOGGING);
     hooks_log(s);
@@ -244,6 +245,7 @@ void stream_free(struct stream *s)
     buf_free(&s->texts);
     buf_free(&s->out);
     free(s->code);
+    free(s->finish);
     free(s->detail);
     free(s);
 }
