@@ -89,6 +89,8 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
 
     (void)ca;
     begin(p, "attempt");
+    lua_pushstring(p->L, want->target);
+    lua_setfield(p->L, -2, "target");
     lua_pushstring(p->L, want->url);
     lua_setfield(p->L, -2, "url");
     lua_pushinteger(p->L, (lua_Integer)connect_ms);

@@ -65,6 +65,14 @@ static void free_play(struct play *p)
     free(p);
 }
 
+static void pass(void *arg, uint64_t ms)
+{
+    struct world *w = arg;
+
+    w->now += ms;
+    vm_set_now(w->vm, w->now, (int64_t)w->now);
+}
+
 static int world_open(lua_State *L)                     /* open(file) -> world | nil, complaints */
 {
     const char *file = luaL_checkstring(L, 1);
@@ -74,7 +82,11 @@ static int world_open(lua_State *L)                     /* open(file) -> world |
 
     list_init(&w->streams);
     w->now = EPOCH_MS;
-    if (vm_open(&w->vm, &options) != 0 || gateway_load(&w->gateway, w->vm, file, &complaints) != 0) {
+    if (vm_open(&w->vm, &options) == 0)
+        vm_set_now(w->vm, w->now, (int64_t)w->now);
+    if (!w->vm || gateway_load(&w->gateway, w->vm, file, &complaints) != 0 || gateway_init(w->gateway, pass, w, &complaints) != 0) {
+        if (w->gateway)
+            gateway_close(w->gateway);
         if (w->vm)
             vm_close(w->vm);
         free(w);

@@ -155,7 +155,7 @@ end
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { function(v, at) return dialect.resolve("front", v, at) end },
-  target = { schema.text("the name of a model") }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
 }, "a route")
 
 local function route(v, at)
@@ -207,6 +207,8 @@ local function clock_list(t, defaults)
   return out
 end
 
+local PLAN_MAX = 8                                      -- as script/gateway.h says
+
 -- Names that must agree with each other: targets, paths.
 local function check_names(c, raw, at)
   local models, paths = {}, {}
@@ -214,10 +216,13 @@ local function check_names(c, raw, at)
   for _, r in ipairs(c.routes or {}) do
     local here = at:child("routes"):child(r.name)
     local v = r.value
-    if v and v.target and not models[v.target] and not schema.unset(v.target) then
-      local known = next(models) and (" (known: %s)"):format(suggest.list(models)) or " (models is empty)"
-      here:child("target"):complain(('unknown model "%s"%s%s'):format(v.target, suggest.hint(v.target, models), known))
+    for _, target in ipairs(v and v.target or {}) do
+      if not models[target] and not schema.unset(target) then
+        local known = next(models) and (" (known: %s)"):format(suggest.list(models)) or " (models is empty)"
+        here:child("target"):complain(('unknown model "%s"%s%s'):format(target, suggest.hint(target, models), known))
+      end
     end
+    if v and v.target and #v.target > PLAN_MAX then here:child("target"):complain(("names %d models; at most %d are tried"):format(#v.target, PLAN_MAX)) end
     local written = raw.routes[r.name].path
     for i, p in ipairs(v and v.path or {}) do
       if paths[p] then
@@ -248,11 +253,12 @@ end
 local function normal_policies(list)
   local hooks, filters, out = {}, {}, {}
   for i in ipairs(policy.hooks) do hooks[i] = {} end
+  local upward = { tool_call = true, finish = true }     -- what comes from the model passes bottom to top
   for p, instance in ipairs(list) do
     out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options }
     for i, h in ipairs(policy.hooks) do
       local fn = instance.def.hooks[h]
-      if fn then table.insert(hooks[i], { fn = fn, policy = p - 1 }) end
+      if fn then table.insert(hooks[i], upward[h] and 1 or #hooks[i] + 1, { fn = fn, policy = p - 1 }) end
     end
   end
   for p = #list, 1, -1 do                                -- answers pass bottom to top
@@ -272,8 +278,8 @@ local function normal_route(r)
   local f = v.front
   local clocks_ms = clock_list(v.timeout, { 10000, 60000, 60000, 0 })
   return {
-    table = { name = r.name, total = clocks_ms[4], policies = out },
-    name = r.name, paths = v.path, target = v.target, clocks = clocks_ms,
+    table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target },
+    name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
     heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters,
     front = {
       name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
@@ -281,6 +287,19 @@ local function normal_route(r)
       reasoning_before = f.reasoning and f.reasoning.before, reasoning_after = f.reasoning and f.reasoning.after,
     },
   }
+end
+
+-- Each policy's init, once however many routes it is on.
+local function inits(routes)
+  local out, seen = {}, {}
+  for _, r in ipairs(routes) do
+    for _, instance in ipairs(r.value.policies or {}) do
+      local fn = instance.def.hooks.init
+      if fn and not seen[fn] then out[#out + 1] = { fn = fn, policy = instance.def.name } end
+      seen[fn or 0] = true
+    end
+  end
+  return out
 end
 
 -- The normalised gateway of what the file returned; nil when there were complaints.
@@ -311,6 +330,7 @@ function M.check(result, main)
   }
   for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
+  out.inits = inits(c.routes)
   return out
 end
 

@@ -1,6 +1,7 @@
 -- The Lua side of one exchange: what `head`, `req`, `ctx` and `part` offer, and the few calls that script/exchange.c makes into Lua.
 -- C makes the tables (script/request.c); the slots of its record of an exchange:
 local REQ, ROUTE, ID, TARGET, HEADERS, TAGS, VARS, SHARED, SUMMARY, EXTRA, OPENED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+local PLAN, TRY, FAILURE, RESPONSE, FINISH = 13, 14, 15, 16, 17
 
 local host = require "sluice.host"
 local unit_of = require("sluice.policy").unit_of
@@ -189,7 +190,7 @@ end
 
 -- What the log line says itself.
 local line_names = set_of { "time", "level", "event", "id", "route", "generation", "status", "tokens", "first_token_ms", "held_ms", "total_ms", "bytes", "end",
-  "model", "upstream_status", "detail", "finish" }
+  "model", "tries", "upstream_status", "detail", "finish" }
 
 function ctx_methods.tag(ctx, name, value)
   local x = of(ctx)
@@ -231,9 +232,13 @@ local fixed = {
 -- Asked for anew each time.
 local live = {
   key = function(x) local s = x[SHARED] return s and s.key or nil end,
-  plan = function(x) return { models = { x[TARGET] } } end,
+  plan = function(x)
+    local models = {}
+    for i, name in ipairs(x[PLAN] or x[ROUTE].plan) do models[i] = name end
+    return { models = models }
+  end,
   target = function(x) return x[TARGET] end,
-  usage = function(x) local s = x[SUMMARY] return s and s.usage or nil end,
+  usage = function(x) local s = x[SUMMARY] or x[FINISH] return s and s.usage or nil end,
   sent = function(x) local s = x[SUMMARY] return s and s.bytes or 0 end,
   deadline = function(x)
     local total = x[ROUTE].total
@@ -293,15 +298,97 @@ function M.read(x, read)
   return verdict
 end
 
+-- ---- a try: what the hook attempt may change is a fresh copy of the request
+
+local function copy(v, depth)
+  if type(v) ~= "table" then return v end
+  if depth > 100 then error("the request is nested more than 100 levels deep, or holds itself", 0) end
+  local out = {}
+  for k, item in next, v do out[k] = copy(item, depth + 1) end
+  return setmetatable(out, debug.getmetatable(v))      -- an array stays one
+end
+
+local tries = setmetatable({}, { __mode = "k" })         -- try -> what of it cannot be set
+local try_settable = set_of { "messages", "params", "tools", "headers" }
+local in_try = set_of({ "target", "number" }, head_fields, body_fields)
+local try_mt = { __metatable = false, __name = "try" }
+function try_mt.__index(try, k)
+  local m = methods[k]
+  if m then return m end
+  if in_try[k] then
+    local v = tries[try][k]
+    if v == nil and in_head[k] then v = facts(try)[k] end
+    return v
+  end
+  local known = set_of { "target", "number" }
+  for _, t in ipairs { in_try, methods } do for name in pairs(t) do known[name] = true end end
+  unknown("try", k, known)
+end
+function try_mt.__newindex(try, k, v)
+  if not try_settable[k] then
+    if in_try[k] then error(("try.%s cannot be set"):format(k), 2) end
+    unknown("try", k, try_settable)
+  end
+  rawset(try, k, v)
+end
+
+function M.try(x, name, model, number, wants_copy)
+  x[TARGET] = name
+  if not wants_copy then return end
+  local req = x[REQ]
+  local try = setmetatable({ rawget(req, 1), messages = copy(req.messages, 1), params = copy(req.params, 1), tools = copy(req.tools, 1), headers = {} }, try_mt)
+  tries[try] = { target = name, number = number, model = model.model, stream = req.stream, body = req.body }
+  x[TRY] = try
+end
+
+local NOT_FOR_UPSTREAM = set_of { "host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect", "accept-encoding" }
+
+-- A dialect's headers with those that the hook attempt set in their place.
+local function with_headers(own, set)
+  local out, lower = {}, {}
+  if type(set) ~= "table" then error("the hook attempt set try.headers to something that is no table", 0) end
+  for name, value in pairs(set) do
+    if type(name) ~= "string" or NOT_FOR_UPSTREAM[name:lower()] then
+      error(("try.headers: %s cannot be set"):format(type(name) == "string" and "the header " .. name or "a header without a name"), 0)
+    end
+    out[name], lower[name:lower()] = value, true
+  end
+  for name, value in pairs(own) do
+    if not lower[name:lower()] then out[name] = value end
+  end
+  return out
+end
+
+-- ---- what the other hooks of an answer are shown: read-only, unknown names refused
+
+local function shown(what, fields)
+  local known = set_of(fields)
+  return function(t) return frozen.freeze(t, ("field in %s:"):format(what), known) end
+end
+
+local failure = shown("failure", { "target", "number", "code", "message", "status", "retry_after" })
+local response = shown("response", { "target", "number", "status", "headers" })
+local finish = shown("finish", { "reason", "target", "tokens", "usage" })
+
+function M.failure(x, name, number, code, message, status, retry_after)
+  x[FAILURE] = failure { target = name, number = number, code = code, message = message, status = status, retry_after = retry_after }
+end
+
+function M.response(x, name, number, status, headers)
+  x[RESPONSE] = response { target = name, number = number, status = status, headers = headers }
+end
+
 -- What the dialect wants to send: path, { name, value, name, value ... }, body text. A value may be a list whose parts (texts, secrets) C joins.
 function M.request(x, request, model)
-  local r = request(x[REQ], model)
+  local try = x[TRY]
+  local r = request(try or x[REQ], model)
   if type(r) ~= "table" then error(("the dialect's request returned %s, not a table"):format(type(r)), 0) end
   if type(r.path) ~= "string" or not (r.path == "" or r.path:find("^[/?][^%s%c#]*$")) then error("the dialect's request returned no path that begins with /", 0) end
   local body = r.body
   if type(body) == "table" then body = host.json.encode(body) end
   if type(body) ~= "string" then error("the dialect's request returned no body", 0) end
   local headers, names = {}, {}
+  if try then r.headers = with_headers(r.headers or {}, try.headers) end
   for name in pairs(r.headers or {}) do
     if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then error(("the dialect's request returned %q as a header name"):format(tostring(name)), 0) end
     names[#names + 1] = name
@@ -410,11 +497,20 @@ function usage_mt.__index(_, k)
   unknown("usage", k, usage_fields)
 end
 
-function M.summary(x, finish, status, tokens, bytes, first_token_ms, total_ms, held_ms, usage_in, usage_out)
-  local estimated = usage_in == nil or usage_out == nil
+-- What a model used, as far as it was told.
+local function usage_of(x, input, output, tokens)
+  return setmetatable({ input = input or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = output or tokens,
+    estimated = input == nil or output == nil }, usage_mt)
+end
+
+function M.finish(x, reason, tokens, usage_in, usage_out)
+  x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, usage_in, usage_out, tokens) }
+end
+
+function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, usage_in, usage_out)
   x[SUMMARY] = setmetatable({
-    finish = finish, status = status, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
-    usage = setmetatable({ input = usage_in or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = usage_out or tokens, estimated = estimated }, usage_mt),
+    finish = reason, status = status, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
+    usage = usage_of(x, usage_in, usage_out, tokens),
   }, sum_mt)
 end
 

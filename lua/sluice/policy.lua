@@ -8,11 +8,12 @@ local frozen = require "sluice.frozen"
 local M = {}
 
 -- Hooks that this version runs, and those of API 1 that it does not run yet: a guard that would never run is an error.
-M.hooks = { "accept", "validate", "route", "prompt", "error", "log" }
+M.hooks = { "accept", "validate", "route", "prompt", "attempt", "fallback", "response", "tool_call", "finish", "error", "log" }   -- the order of enum hook
 local runs, later = {}, {}
 for _, h in ipairs(M.hooks) do runs[h] = true end
-for _, h in ipairs { "init", "attempt", "fallback", "response", "tool_call", "finish" } do later[h] = true end
-local all_hooks = { filter = true }
+runs.init = true                                        -- once a VM; the others once an exchange
+later.tool_call = true
+local all_hooks = { filter = true, init = true }
 for h in pairs(runs) do all_hooks[h] = true end
 for h in pairs(later) do all_hooks[h] = true end
 
@@ -305,6 +306,7 @@ local function on_error_bits(v, complain_text)
     if mode ~= "closed" and mode ~= "open" then
       complain_text(('on_error must be "closed" or "open", is %s'):format(schema.show(mode)))
     elseif mode == "open" then
+      if hook == "init" then complain_text "on_error: init is always closed: when it fails, the gateway is not loaded" end
       if hook == "filter" then bits = bits | (1 << FILTER_BIT) end
       for i, h in ipairs(M.hooks) do if h == hook then bits = bits | (1 << (i - 1)) end end
     end

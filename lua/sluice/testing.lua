@@ -46,20 +46,21 @@ function Exchange:take(said)
       self.status, self.headers, self.body = entry.status, entry.headers, entry.body
     end
     if entry.what == "attempt" then
-      self.upstream[#self.upstream + 1] = { url = entry.url, headers = entry.headers, body = json.decode(entry.body), raw = entry.body }
+      self.upstream[#self.upstream + 1] = { target = entry.target, url = entry.url, headers = entry.headers, body = json.decode(entry.body), raw = entry.body }
+      self.headed, self.over, self.open = false, false, true
     end
     if entry.what == "hold" then self.held = true end
     if entry.what == "release" then self.held = false end
-    if entry.what == "cancel" then self.canceled = true end
+    if entry.what == "cancel" then self.canceled, self.open = true, false end
     if entry.what == "closed" then self.closed = true end
   end
 end
 
--- Time passes until the stream waits for its upstream, not for one of its own hooks.
+-- Time passes until the stream waits for its upstream, not for one of its own hooks or Lua models.
 function Exchange:settle()
   for _ = 1, 100000 do
-    local asked, alarm = #self.upstream > 0, self.world:alarm(self.id)
-    if self.closed or not alarm or (asked and not self.held) or self.is_slow then return end
+    local alarm = self.world:alarm(self.id)
+    if self.closed or not alarm or (self.open and not self.held) or self.is_slow then return end
     self:take(self.world:advance(self.id, alarm))
   end
   error "the stream never comes to rest"
@@ -69,7 +70,7 @@ local actions = {
   { "wait", function(x, ms) x:take(x.world:advance(x.id, ms)) end },
   { "status", function(x, status, step) x:take(x.world:head(x.id, status, step.headers)) end },
   { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
-  { "finish", function(x, code) x.over = true; x:take(x.world:finish(x.id, code)) end },
+  { "finish", function(x, code) x.over, x.open = true, false; x:take(x.world:finish(x.id, code)) end },
   { "gone", function(x) x:take(x.world:gone(x.id)) end },
   { "slow", function(x, slow) x.is_slow = slow; x:take(x.world:slow(x.id, slow)) end },
   { "shutdown", function(x) x:take(x.world:shutdown(x.id)) end },
@@ -96,6 +97,28 @@ function Exchange:step(step, cut)
     if value ~= nil then return action[2](self, value, step) end
   end
   self:bytes(event(step), cut)
+end
+
+-- One script for all tries, or one for each model by its name. A try that its script does not end is ended well.
+function Exchange:play(upstream, cut)
+  local named = #upstream == 0 and next(upstream) ~= nil
+  local at = {}                                          -- script -> its next step
+  while not self.closed and #self.upstream > 0 do
+    local number = #self.upstream
+    local target = self.upstream[number].target
+    local script = named and (upstream[target] or error(('the model "%s" was asked, but has no script'):format(target), 4)) or upstream
+    local step = script[at[script] or 1]
+    if step ~= nil then
+      at[script] = (at[script] or 1) + 1
+      self:step(step, cut)
+    elseif self.over then
+      return
+    else
+      self:bytes("data: [DONE]\n\n", cut)
+      self.over = #self.upstream == number
+    end
+    self:settle()
+  end
 end
 
 -- What reached the client, read as an EventSource would.
@@ -142,15 +165,7 @@ local function run(self, want, upstream)
   }
   x:take(said)
   x:settle()
-  for _, step in ipairs(upstream or {}) do
-    if x.closed then break end
-    x:step(step, want.cut)
-    x:settle()
-  end
-  if not x.closed and #x.upstream > 0 and want.upstream and not x.over then
-    x:bytes("data: [DONE]\n\n", want.cut)
-    x:settle()
-  end
+  if upstream then x:play(upstream, want.cut) end
   x:read()
   return x
 end
@@ -224,7 +239,7 @@ end
 -- asked for again under ten other cuttings of the upstream's text, which must not matter; no_shake = true leaves that out.
 function Gateway:ask(want)
   local x = run(self, want, want.upstream)
-  if want.upstream and not want.no_shake and not want.cut and not want.ip then
+  if want.upstream and #want.upstream > 0 and not want.no_shake and not want.cut and not want.ip then
     local texts, others = 0, 0
     for _, step in ipairs(want.upstream) do
       if type(step) ~= "table" or text_of(step) then texts = texts + 1 else others = others + 1 end

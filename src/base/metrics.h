@@ -24,6 +24,8 @@
     X(streams_client_gone,    "streams whose client left first")                          \
     X(tokens_total,           "pieces of text received from models")                      \
     X(upstream_attempts,      "upstream requests started")                                \
+    X(upstream_fallbacks,     "tries that went on to the plan's next model")              \
+    X(upstream_retries,       "tries repeated on the same model")                         \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \

@@ -145,6 +145,11 @@ void exchange_close(struct exchange *x)
 
 /* ---- hooks */
 
+static const int hook_shows[HOOK_COUNT] = {            /* a hook's first argument */
+    [HOOK_ACCEPT] = X_REQ, [HOOK_VALIDATE] = X_REQ, [HOOK_ROUTE] = X_REQ, [HOOK_PROMPT] = X_REQ, [HOOK_ATTEMPT] = X_TRY, [HOOK_FALLBACK] = X_FAILURE,
+    [HOOK_RESPONSE] = X_RESPONSE, [HOOK_TOOL_CALL] = X_CALL, [HOOK_FINISH] = X_FINISH, [HOOK_LOG] = X_SUMMARY,
+};
+
 struct hook_job { struct exchange *x; enum hook hook; const struct hook_entry *entry; };
 
 static int hook_entry(lua_State *L)                    /* (job) */
@@ -154,7 +159,7 @@ static int hook_entry(lua_State *L)                    /* (job) */
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->entry->fn_ref);
     exchange_push(L, job->x);
-    lua_rawgeti(L, 2, job->hook == HOOK_LOG ? X_SUMMARY : X_REQ);
+    lua_rawgeti(L, 2, hook_shows[job->hook]);
     lua_remove(L, 2);                                  /* f req */
     exchange_push_ctx(L, job->x, job->entry->policy);  /* f req ctx */
     lua_callk(L, 2, LUA_MULTRET, 0, exchange_results);
@@ -172,7 +177,8 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
 
 static const unsigned hook_may[HOOK_COUNT] = {
     [HOOK_ACCEPT] = MAY_REJECT | MAY_REPLY, [HOOK_VALIDATE] = MAY_REJECT | MAY_REPLY, [HOOK_ROUTE] = MAY_REJECT | MAY_REPLY | MAY_ROUTE,
-    [HOOK_PROMPT] = MAY_REJECT | MAY_REPLY,
+    [HOOK_PROMPT] = MAY_REJECT | MAY_REPLY, [HOOK_ATTEMPT] = MAY_REJECT, [HOOK_FALLBACK] = MAY_REJECT | MAY_REPLY | MAY_NEXT,
+    [HOOK_RESPONSE] = MAY_REJECT, [HOOK_TOOL_CALL] = MAY_REJECT | MAY_STOP | MAY_DROP, [HOOK_FINISH] = MAY_STOP,
 };
 
 void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret)
@@ -198,7 +204,10 @@ static int answer_entry(lua_State *L)                  /* (job) */
     lua_settop(L, 0);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->answer_ref);
     exchange_push(L, job->x);
-    lua_rawgeti(L, 2, X_REQ);
+    if (lua_rawgeti(L, 2, X_TRY) == LUA_TNIL) {        /* f x try? */
+        lua_pop(L, 1);
+        lua_rawgeti(L, 2, X_REQ);
+    }
     lua_remove(L, 2);                                  /* f req */
     exchange_push_function(L, "out");                  /* f req out */
     lua_callk(L, 2, LUA_MULTRET, 0, exchange_results);
@@ -274,46 +283,4 @@ size_t exchange_headers(struct exchange *x, struct header *ret, size_t max)
 void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {
     pairs_of(x, X_TAGS, fn, arg);
-}
-
-struct summary_job { struct exchange *x; const struct summary *s; };
-
-static void push_count(lua_State *L, int64_t n)
-{
-    if (n >= 0)
-        lua_pushinteger(L, n);
-    else
-        lua_pushnil(L);
-}
-
-static int summary_entry(lua_State *L)                 /* (job) */
-{
-    struct summary_job *job = lua_touserdata(L, 1);
-    const struct summary *s = job->s;
-
-    exchange_push_function(L, "summary");
-    exchange_push(L, job->x);
-    lua_pushstring(L, s->finish);
-    lua_pushinteger(L, s->status);
-    lua_pushinteger(L, (lua_Integer)s->tokens);
-    lua_pushinteger(L, (lua_Integer)s->bytes);
-    push_count(L, s->first_token_ms);
-    push_count(L, s->total_ms);
-    push_count(L, s->held_ms);
-    push_count(L, s->usage_in);
-    push_count(L, s->usage_out);
-    lua_call(L, 10, 0);
-    return 0;
-}
-
-void exchange_summary(struct exchange *x, const struct summary *s)
-{
-    struct summary_job job = { x, s };
-    struct call c;
-
-    if (x->ref == LUA_NOREF)
-        return;
-    if (exchange_run(x, &c, summary_entry, &job, HOOK_MS, NULL) == CALL_FAILED)
-        log_say(LOG_ERROR, "lua.failed", "%s", c.message);
-    call_finish(&c);
 }

@@ -30,14 +30,15 @@ struct failure {
 void failure_free(struct failure *f);
 void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
 
-enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_WRONG };
+enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_WRONG };
 struct verdict {                                       /* owned; verdict_free */
     enum verdict_kind kind;
     struct failure failure;                            /* REJECT */
     int status;                                        /* REPLY: default 200 */
     struct buf text;                                   /* REPLY, STOP */
     char *finish;                                      /* REPLY, STOP: the finish reason, default "stop" */
-    const struct model *model;                         /* ROUTE */
+    const struct model *plan[PLAN_MAX];                /* ROUTE */
+    size_t n_plan;
     char *wrong;                                       /* WRONG: the sentence: names the hook and lists what it may return */
 };
 void verdict_free(struct verdict *v);
@@ -60,6 +61,13 @@ void exchange_close(struct exchange *x);               /* a ctx that a script ke
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong
  * with the request (400 bad_query ...) or with us (500). */
 int exchange_read(struct exchange *x, const char *body, size_t len, struct failure *f);
+
+/* What the hooks of the answer are shown, made before the first of a phase runs. Each 0, or -1: no memory. The model is the one that is tried. */
+struct tried { const struct model *model; unsigned number; const char *code, *message; int status; int64_t retry_after; };
+int exchange_try(struct exchange *x, const struct tried *t, bool copy);             /* attempt: with `copy` a fresh copy of the request; ctx.target */
+int exchange_failed(struct exchange *x, const struct tried *t);                     /* fallback: why the try failed (code, message, status) */
+int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n);   /* response */
+int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, int64_t usage_in, int64_t usage_out);   /* finish; reason NULL: not told */
 
 /* Opens call `c` for hook entry i of kind h with its arguments pushed, and runs it. For HOOK_LOG call exchange_summary before. */
 enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, size_t i);
@@ -92,6 +100,7 @@ const char *exchange_output(struct call *c, size_t *len);
 
 /* The upstream request that the model's dialect makes of req. Owned. 0 or -1 and *f. */
 struct upstream_request {
+    const char *target;                                /* the model's name in the gateway file; constant */
     char *url;
     struct header *headers;                            /* names and values owned */
     size_t n_headers;

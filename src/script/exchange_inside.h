@@ -9,7 +9,8 @@
 #define FILTER_MS 20
 
 /* Slots of the record; lua/sluice/exchange.lua names the same. */
-enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY, X_CTX };
+enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY,
+       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_CTX };
 
 /* Runs entry(job) on the coroutine of a call that was begun; it may wait. */
 enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job);
@@ -20,6 +21,7 @@ enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction e
 void exchange_push(lua_State *L, const struct exchange *x);                        /* the record */
 void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
 void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
+void exchange_push_headers(lua_State *L, const struct header *headers, size_t n);  /* names in lower case */
 int exchange_results(lua_State *L, int status, lua_KContext below);                /* a continuation: all above `below` are the results */
 
 /* An opaque value around the n values (at most 2) that begin at stack index `first`: scripts may hold it, only host.unbox opens it. */
@@ -28,7 +30,7 @@ int exchange_unbox(lua_State *L);                      /* host.unbox(box) -> the
 void exchange_box_open(lua_State *L);                  /* makes its metatable, once a VM */
 
 /* verdict.c: reads the verdict at stack index idx of the open call (which has returned) as one that the hook may give. */
-enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16 };
+enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16, MAY_NEXT = 32 };
 struct sayer {                                         /* who said it */
     const char *policy, *hook;                         /* constants of the gateway; NULL: a front */
     int fn_ref;

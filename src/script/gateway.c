@@ -13,7 +13,9 @@
 #define LOAD_MS 10000                                  /* CPU time a gateway file may use */
 #define MEMORY_MIN ((size_t)4 << 20)
 
-const char *const hook_names[HOOK_COUNT] = { "accept", "validate", "route", "prompt", "error", "log" };
+const char *const hook_names[HOOK_COUNT] = {
+    "accept", "validate", "route", "prompt", "attempt", "fallback", "response", "tool_call", "finish", "error", "log",
+};
 const char *const channel_names[CHANNEL_COUNT] = { "content", "reasoning", "refusal" };
 
 struct loaded {                                        /* a gateway with all that is freed with it */
@@ -237,13 +239,17 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
 
 static void route(struct loaded *o, lua_State *L, struct route *r)
 {
-    const char *target = text(o, L, "target");
-
     r->name = text(o, L, "name");
     r->files = text(o, L, "files");
     r->heartbeat = (uint64_t)number(L, "heartbeat");
     r->table_ref = reference(o, L, "table");
-    r->target = target ? gateway_model(&o->g, target) : NULL;
+    r->n_plan = open_list(L, "plan");                  /* route plan */
+    for (size_t i = 0; i < r->n_plan; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route plan name */
+        r->plan[i] = gateway_model(&o->g, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
     r->front = front(o, L);
     clocks(L, &r->clocks);
     r->n_paths = open_list(L, "paths");                /* route paths */
@@ -306,6 +312,15 @@ static void whole(struct loaded *o, lua_State *L)
     for (size_t i = 0; i < g->n_routes; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t routes route */
         route(o, L, &g->routes[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* t */
+    g->n_inits = open_list(L, "inits");                /* t inits */
+    g->inits = own_array(o, g->n_inits, sizeof *g->inits);
+    for (size_t i = 0; i < g->n_inits; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t inits init */
+        g->inits[i].fn_ref = reference(o, L, "fn");
+        g->inits[i].policy = text(o, L, "policy");
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */

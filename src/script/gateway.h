@@ -18,7 +18,10 @@
 struct vm;
 struct matcher;
 
-enum hook { HOOK_ACCEPT, HOOK_VALIDATE, HOOK_ROUTE, HOOK_PROMPT, HOOK_ERROR, HOOK_LOG, HOOK_COUNT };
+enum hook {                                            /* in the order of lua/sluice/policy.lua's M.hooks */
+    HOOK_ACCEPT, HOOK_VALIDATE, HOOK_ROUTE, HOOK_PROMPT, HOOK_ATTEMPT, HOOK_FALLBACK, HOOK_RESPONSE, HOOK_TOOL_CALL, HOOK_FINISH, HOOK_ERROR,
+    HOOK_LOG, HOOK_COUNT
+};
 extern const char *const hook_names[HOOK_COUNT];
 
 enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_REFUSAL, CHANNEL_COUNT };
@@ -69,6 +72,13 @@ struct hook_entry {
     int policy;                                        /* index into route->policies */
 };
 
+struct init_entry {                                    /* a policy's init(): once a VM, before its first request */
+    int fn_ref;
+    const char *policy;
+};
+
+#define PLAN_MAX 8                                     /* models that one request may be tried on, one after another */
+
 struct filter {
     enum { FILTER_RAW, FILTER_MATCH, FILTER_UNITS } kind;
     int fn_ref;                                        /* text or check(text, ctx, part), or replace(m, ctx); LUA_NOREF: replace is a text */
@@ -91,7 +101,8 @@ struct route {
     size_t n_paths;
     const char *files;                                 /* directory of a files route (absolute), else NULL */
     const struct front *front;
-    const struct model *target;                        /* when no policy routes */
+    const struct model *plan[PLAN_MAX];                /* when no policy routes: these, best first */
+    size_t n_plan;
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
     struct policy *policies;
@@ -123,10 +134,14 @@ struct gateway {
     size_t n_models;
     struct route *routes;
     size_t n_routes;
+    struct init_entry *inits;
+    size_t n_inits;
 };
 
 /* Loads and checks the file in this VM. 0; or -1 and every mistake found, a line each ("gateway.lua:14: unknown dialect ..."), in `complaints`. */
 int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct buf *complaints);
+/* Runs every policy's init(). `pass` lets so much time pass, since init may wait. 0; or -1 and the mistakes. */
+int gateway_init(struct gateway *g, void (*pass)(void *arg, uint64_t ms), void *arg, struct buf *complaints);
 void gateway_close(struct gateway *g);                 /* before vm_close */
 /* The model of that name or NULL. */
 const struct model *gateway_model(const struct gateway *g, const char *name);

@@ -21,24 +21,24 @@ static void set_string(lua_State *L, const char *name, const char *value)   /* t
 }
 
 /* Names in lower case; what comes twice is joined as RFC 9110 section 5.3 says. */
-static void push_headers(lua_State *L, const struct http_request *r)
+void exchange_push_headers(lua_State *L, const struct header *headers, size_t n)
 {
     struct buf *name = &vm_of(L)->scratch;
 
-    lua_createtable(L, 0, (int)r->n_headers);          /* headers */
-    for (size_t i = 0; i < r->n_headers; i++) {
+    lua_createtable(L, 0, (int)n);                     /* headers */
+    for (size_t i = 0; i < n; i++) {
         name->len = 0;
-        for (const char *s = r->headers[i].name; *s; s++)
+        for (const char *s = headers[i].name; *s; s++)
             buf_putc(name, (char)tolower((unsigned char)*s));
         lua_pushlstring(L, name->data ? name->data : "", name->len);   /* headers name */
         lua_pushvalue(L, -1);
         if (lua_rawget(L, -3) == LUA_TSTRING) {        /* headers name before */
             lua_pushstring(L, strcmp(lua_tostring(L, -2), "cookie") == 0 ? "; " : ", ");
-            lua_pushstring(L, r->headers[i].value);
+            lua_pushstring(L, headers[i].value);
             lua_concat(L, 3);                          /* headers name value */
         } else {
             lua_pop(L, 1);
-            lua_pushstring(L, r->headers[i].value);    /* headers name value */
+            lua_pushstring(L, headers[i].value);       /* headers name value */
         }
         lua_rawset(L, -3);                             /* headers */
     }
@@ -82,7 +82,7 @@ static int open_entry(lua_State *L)                    /* (job) */
     set_string(L, "path", r->path);
     set_string(L, "ip", facts->ip);
     set_string(L, "dialect", route->front ? route->front->name : "");
-    push_headers(L, r);
+    exchange_push_headers(L, r->headers, r->n_headers);
     lua_setfield(L, -2, "headers");
     if (!push_query(L, r->query ? r->query : "")) {    /* job x facts query */
         lua_pushboolean(L, 1);
@@ -100,8 +100,8 @@ static int open_entry(lua_State *L)                    /* (job) */
     lua_rawseti(L, 2, X_ROUTE);
     lua_pushstring(L, facts->id);
     lua_rawseti(L, 2, X_ID);
-    if (route->target) {
-        lua_pushstring(L, route->target->name);
+    if (route->n_plan) {
+        lua_pushstring(L, route->plan[0]->name);
         lua_rawseti(L, 2, X_TARGET);
     }
     lua_pushinteger(L, (lua_Integer)vm->now_ms);
@@ -261,6 +261,7 @@ int exchange_request(struct exchange *x, const struct model *m, struct upstream_
     int result = 0;
 
     memset(ret, 0, sizeof *ret);
+    ret->target = m->name;
     if (exchange_run(x, &c, request_entry, &job, HOOK_MS, "a dialect may not wait") != CALL_RETURNED || c.n_results > 0) {
         log_say(LOG_ERROR, "dialect.failed", "%s", c.message ? c.message : "the dialect's request raised a verdict");
         upstream_request_free(ret);

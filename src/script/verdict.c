@@ -76,7 +76,9 @@ static void may_list(struct buf *out, const struct sayer *who, bool filter)
 
     names[n++] = "nothing";
     if (who->may & MAY_ROUTE)
-        names[n++] = "the name of a model";
+        names[n++] = "the name of a model, a list of names";
+    if (who->may & MAY_NEXT)
+        names[n++] = "\"next\", \"retry\"";
     if (filter)
         names[n++] = "a text, a text to release and one to hold";
     if (who->may & MAY_REJECT)
@@ -185,42 +187,70 @@ static void read_answer(lua_State *L, struct job *job, enum verdict_kind kind)
     v->finish = mem_string(s ? s : "stop");
 }
 
-static void read_model(lua_State *L, struct job *job)  /* job name */
+/* job value -> job names: { "a", "b" }, { models = { "a", "b" } } and "a" all become a list */
+static void push_names(lua_State *L)
 {
-    const struct gateway *g = job->x->gateway;
-    const char *name = lua_tostring(L, 2);
-    const struct model *m = gateway_model(g, name);
-
-    if (!m) {
-        snprintf(job->wrong, sizeof job->wrong, "returned \"%.60s\", but there is no model of that name", name);
-        return;
+    if (lua_type(L, 2) == LUA_TTABLE) {
+        lua_pushliteral(L, "models");
+        if (lua_rawget(L, 2) != LUA_TTABLE) {          /* job plan models? */
+            lua_settop(L, 2);
+            lua_pushvalue(L, 2);                       /* job list list */
+        }
+    } else {
+        lua_createtable(L, 1, 0);
+        lua_pushvalue(L, 2);
+        lua_rawseti(L, -2, 1);                         /* job name list */
     }
-    job->ret->kind = VERDICT_ROUTE;
-    job->ret->model = m;
-    exchange_push(L, job->x);                          /* job name x */
-    lua_pushvalue(L, 2);
-    lua_rawseti(L, -2, X_TARGET);
-    lua_pop(L, 1);                                     /* job name */
+    lua_replace(L, 2);                                 /* job names */
 }
 
-/* job value -> the list that a plan holds: { "a" } or { models = { "a" } } */
+/* Models to be tried, best first. What ctx.plan shows is our own copy of the list. */
 static void read_plan(lua_State *L, struct job *job)
 {
-    lua_pushliteral(L, "models");
-    if (lua_rawget(L, 2) == LUA_TTABLE)                /* job plan models? */
-        lua_replace(L, 2);
+    struct verdict *v = job->ret;
+    size_t n;
+
+    push_names(L);
+    n = lua_rawlen(L, 2);
+    if (n == 0 || n > PLAN_MAX) {
+        snprintf(job->wrong, sizeof job->wrong, n ? "returned more than %d models" : "returned a table that names no model", PLAN_MAX);
+        return;
+    }
+    lua_createtable(L, (int)n, 0);                     /* job names plan */
+    for (size_t i = 0; i < n; i++) {
+        const struct model *m;
+
+        if (lua_rawgeti(L, 2, (lua_Integer)i + 1) != LUA_TSTRING) {   /* job names plan name */
+            snprintf(job->wrong, sizeof job->wrong, "returned a list with a %s among the names of models", luaL_typename(L, -1));
+            return;
+        }
+        m = gateway_model(job->x->gateway, lua_tostring(L, -1));
+        if (!m) {
+            snprintf(job->wrong, sizeof job->wrong, "returned \"%.60s\", but there is no model of that name", lua_tostring(L, -1));
+            return;
+        }
+        v->plan[v->n_plan++] = m;
+        lua_rawseti(L, 3, (lua_Integer)i + 1);         /* job names plan */
+    }
+    v->kind = VERDICT_ROUTE;
+    exchange_push(L, job->x);                          /* job names plan x */
+    lua_insert(L, 3);                                  /* job names x plan */
+    lua_rawgeti(L, 4, 1);
+    lua_rawseti(L, 3, X_TARGET);
+    lua_rawseti(L, 3, X_PLAN);                         /* job names x */
+    lua_settop(L, 2);
+}
+
+static void read_next(lua_State *L, struct job *job)   /* job word */
+{
+    const char *word = lua_tostring(L, 2);
+
+    if (strcmp(word, "next") == 0)
+        job->ret->kind = VERDICT_NEXT;
+    else if (strcmp(word, "retry") == 0)
+        job->ret->kind = VERDICT_RETRY;
     else
-        lua_pop(L, 1);                                 /* job list */
-    if (lua_rawlen(L, 2) > 1) {
-        snprintf(job->wrong, sizeof job->wrong, "returned several models, but falling back from one to the next is not supported by this version");
-        return;
-    }
-    if (lua_rawgeti(L, 2, 1) != LUA_TSTRING) {         /* job list name? */
-        snprintf(job->wrong, sizeof job->wrong, "returned a table that names no model");
-        return;
-    }
-    lua_replace(L, 2);                                 /* job name */
-    read_model(L, job);
+        snprintf(job->wrong, sizeof job->wrong, "returned the text \"%.60s\"", word);
 }
 
 static void read_verdict(lua_State *L, struct job *job)   /* job verdict */
@@ -264,10 +294,10 @@ static int read_entry(lua_State *L)                    /* (job, value) */
 
     if (verdict_is(vm, L, 2)) {
         read_verdict(L, job);
-    } else if (type == LUA_TSTRING && (job->who->may & MAY_ROUTE)) {
-        read_model(L, job);
-    } else if (type == LUA_TTABLE && (job->who->may & MAY_ROUTE)) {
+    } else if ((type == LUA_TSTRING || type == LUA_TTABLE) && (job->who->may & MAY_ROUTE)) {
         read_plan(L, job);
+    } else if (type == LUA_TSTRING && (job->who->may & MAY_NEXT)) {
+        read_next(L, job);
     } else if (type == LUA_TSTRING) {
         snprintf(job->wrong, sizeof job->wrong, "returned the text \"%.60s\"", lua_tostring(L, 2));
     } else if (type == LUA_TNUMBER || type == LUA_TBOOLEAN) {

@@ -109,6 +109,12 @@ void answer_done(struct stream *s)
     s->host->end(s->owner);
 }
 
+void answer_complete(struct stream *s)
+{
+    answer_done(s);
+    stream_close(s, REASON_DONE);
+}
+
 void answer_stop(struct stream *s, const struct verdict *v)
 {
     answer_text(s, CHANNEL_CONTENT, v->text.data, v->text.len);

@@ -1,7 +1,9 @@
-/* The request hooks, phase by phase through the whole chain: all accept, then (the body is read) all validate, all route, all prompt; then the
- * source starts. The first verdict ends the request or, for route, picks the model. A hook that waits leaves its call open; stream_tick resumes it here.
+/* The hooks, phase by phase through the whole chain: all accept, then (the body is read) all validate, all route, all prompt; then attempt.c asks a
+ * model, with hooks of its own. The first verdict ends the phase. A hook that waits leaves its call open; stream_tick resumes it here.
  * Log hooks run the same way when the client is done; nobody waits for them.
  */
+#include <string.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
@@ -56,7 +58,14 @@ static bool judged(struct stream *s)
         go_on = true;
         break;
     case VERDICT_ROUTE:
-        s->model = v.model;
+        memcpy(s->plan, v.plan, sizeof s->plan);
+        s->n_plan = v.n_plan;
+        go_on = true;
+        break;
+    case VERDICT_NEXT:
+    case VERDICT_RETRY:                                /* the first word counts: the other policies are not asked */
+        s->again = v.kind == VERDICT_NEXT ? AGAIN_NEXT : AGAIN_SAME;
+        s->hook_at = s->route->n_hooks[s->hook];
         go_on = true;
         break;
     case VERDICT_REJECT:
@@ -69,7 +78,11 @@ static bool judged(struct stream *s)
         answer_reply(s, &v);
         stream_close(s, REASON_REPLIED);
         break;
-    case VERDICT_STOP:                                 /* no request hook may say it: verdict_read has made it WRONG */
+    case VERDICT_STOP:
+        stream_finish_word(s, &v);
+        answer_stop(s, &v);
+        stream_close(s, REASON_STOPPED);
+        break;
     case VERDICT_WRONG:
         tell_failure(s, v.wrong);
         if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
@@ -90,6 +103,8 @@ static bool took(struct stream *s, enum call_state got)
         if (s->due[CLOCK_WAITS] == 0)
             stream_clock(s, CLOCK_WAITS, s->state == LOGGING ? LOG_WAIT_MS : HOOKS_WAIT_MS);
         stream_clock(s, CLOCK_CALL, s->call.wait_ms ? s->call.wait_ms : 1);
+        if (s->state == CONNECT || s->state == FLOW)
+            stream_wait(s, HELD_BY_POLICY);
         return false;
     case CALL_FAILED:
         return failed(s);
@@ -114,7 +129,7 @@ static void run(struct stream *s)
     phase_over(s);
 }
 
-static void begin(struct stream *s, enum hook h)
+void hooks_begin(struct stream *s, enum hook h)
 {
     s->hook = h;
     s->hook_at = 0;
@@ -134,10 +149,10 @@ static void phase_over(struct stream *s)
         }
         break;
     case HOOK_VALIDATE:
-        begin(s, HOOK_ROUTE);
+        hooks_begin(s, HOOK_ROUTE);
         break;
     case HOOK_ROUTE:
-        begin(s, HOOK_PROMPT);
+        hooks_begin(s, HOOK_PROMPT);
         break;
     case HOOK_PROMPT:
         s->due[CLOCK_WAITS] = 0;
@@ -145,25 +160,42 @@ static void phase_over(struct stream *s)
             answer_head_only(s);
             stream_close(s, REASON_DONE);
         } else {
-            source_start(s);
+            attempts_start(s);
         }
+        break;
+    case HOOK_ATTEMPT:
+        s->due[CLOCK_WAITS] = 0;
+        attempt_ready(s);
+        break;
+    case HOOK_FALLBACK:
+        s->due[CLOCK_WAITS] = 0;
+        attempt_again(s);
+        break;
+    case HOOK_RESPONSE:                                /* the pump goes on */
+        s->due[CLOCK_WAITS] = 0;
+        break;
+    case HOOK_FINISH:
+        s->due[CLOCK_WAITS] = 0;
+        answer_complete(s);
         break;
     case HOOK_LOG:
         s->due[CLOCK_WAITS] = 0;
         s->logged = true;
         break;
+    case HOOK_TOOL_CALL:
     case HOOK_ERROR:
     case HOOK_COUNT:
         break;
     }
 }
 
-void hooks_start(struct stream *s) { begin(s, HOOK_ACCEPT); }
+void hooks_start(struct stream *s) { hooks_begin(s, HOOK_ACCEPT); }
 
-void hooks_next(struct stream *s) { begin(s, HOOK_VALIDATE); }
+void hooks_next(struct stream *s) { hooks_begin(s, HOOK_VALIDATE); }
 
 void hooks_resume(struct stream *s, enum call_state got)
 {
+    stream_go(s, HELD_BY_POLICY);
     if (!took(s, got))
         return;
     s->hook_at++;
@@ -189,5 +221,5 @@ void hooks_log(struct stream *s)
         .usage_out = s->usage_out,
     };
     exchange_summary(&s->exchange, &sum);
-    begin(s, HOOK_LOG);
+    hooks_begin(s, HOOK_LOG);
 }

@@ -1,6 +1,7 @@
 /* What the files of stream/ share and nobody else sees.
  *
  *     stream.c   the states, the clocks, the feeds            hooks.c    request hooks and log hooks, one after another
+ *     attempt.c  one try after another, until a model answers
  *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
  *     answer.c   text, errors and the end, in the client's dialect
  *
@@ -75,7 +76,13 @@ struct stream {
     enum hook hook;                                    /* which phase ADMIT is in, or HOOK_LOG */
     size_t hook_at;
 
-    const struct model *model;
+    const struct model *plan[PLAN_MAX];                /* to be tried, best first */
+    size_t n_plan, plan_at;
+    unsigned tries;                                    /* begun so far */
+    bool trying;                                       /* a source runs */
+    enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME } again;   /* what a fallback hook said */
+    enum reason failed_why;                            /* of the try before */
+    const struct model *model;                         /* that is tried, or answers */
     struct sse_reader reader;
     struct utf8_mender mender[CHANNEL_COUNT];
     struct call answer;                                /* a Lua model's answer */
@@ -85,6 +92,7 @@ struct stream {
     char *detail;                                      /* for the log: what the network said */
     int upstream_status;
     int64_t retry_after;
+    char model_finish[32];                             /* the finish reason as the model told it; "": it did not */
 
     struct buf texts;                                  /* the pieces' bytes */
     struct piece pieces[PIECES_MAX];
@@ -120,12 +128,21 @@ void stream_call_failed(struct stream *s, const char *policy, const char *hook);
 
 /* hooks.c */
 void hooks_start(struct stream *s);
+void hooks_begin(struct stream *s, enum hook h);       /* the hooks of an answer, once what they are shown is made */
 void hooks_next(struct stream *s);                     /* after the body came */
 void hooks_resume(struct stream *s, enum call_state got);
 void hooks_log(struct stream *s);                      /* starts the log hooks */
 
+/* attempt.c */
+void attempts_start(struct stream *s);                 /* after the request hooks */
+void attempt_ready(struct stream *s);                  /* after the attempt hooks */
+void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
+void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
+void attempt_again(struct stream *s);                  /* after the fallback hooks */
+
 /* source.c */
-int source_start(struct stream *s);                    /* 0, or the stream has failed */
+void source_start(struct stream *s);                   /* may fail the try or the stream */
+void source_reset(struct stream *s);                   /* as before source_start */
 enum source_got source_next(struct stream *s, enum reason *why);
 void source_gap(struct stream *s);                     /* starts the gap clock anew */
 void source_stop(struct stream *s);                    /* cancels the upstream or the Lua model */
@@ -133,12 +150,14 @@ void source_stop(struct stream *s);                    /* cancels the upstream o
 /* sieve.c */
 void sieve_piece(struct stream *s);                    /* takes pieces[piece_at] as far as it goes */
 void sieve_resume(struct stream *s, enum call_state got);
+void sieve_reset(struct stream *s);                    /* nothing is held */
 void sieve_free(struct stream *s);
 
 /* answer.c */
 void answer_text(struct stream *s, enum channel channel, const char *text, size_t len);
 void answer_heartbeat(struct stream *s);
 void answer_done(struct stream *s);
+void answer_complete(struct stream *s);                /* answer_done, and the stream is over */
 void answer_failure(struct stream *s, struct failure *f);
 void answer_head_only(struct stream *s);
 void answer_options(struct stream *s);

@@ -35,6 +35,8 @@ static void write_line(struct stream *s)
     log_str(&line, "finish", s->finish);
     if (s->model)
         log_str(&line, "model", s->model->name);
+    if (s->tries > 1)
+        log_int(&line, "tries", s->tries);
     if (s->upstream_status && s->upstream_status != 200)
         log_int(&line, "upstream_status", s->upstream_status);
     log_str(&line, "detail", s->detail);

@@ -345,8 +345,12 @@ void sieve_piece(struct stream *s)
 
     if (p->kind == PIECE_DONE) {
         s->piece_at++;
-        answer_done(s);
-        stream_close(s, REASON_DONE);
+        if (s->route->n_hooks[HOOK_FINISH] == 0)
+            answer_complete(s);
+        else if (exchange_finish(&s->exchange, s->model_finish[0] ? s->model_finish : NULL, s->tokens, s->usage_in, s->usage_out) != 0)
+            stream_fail(s, REASON_POLICY_MEMORY);
+        else
+            hooks_begin(s, HOOK_FINISH);
         return;
     }
     if (s->route->n_filters == 0) {
@@ -377,7 +381,7 @@ void sieve_resume(struct stream *s, enum call_state got)
     go_on(s, p);
 }
 
-void sieve_free(struct stream *s)
+static void free_stages(struct stream *s)
 {
     if (s->stages)
         for (size_t i = 0; i < s->route->n_filters * CHANNEL_COUNT; i++) {
@@ -385,6 +389,19 @@ void sieve_free(struct stream *s)
             matcher_drop(s->stages[i].match);
         }
     free(s->stages);
+    s->stages = NULL;
+}
+
+void sieve_reset(struct stream *s)
+{
+    free_stages(s);
+    s->sieving = false;
+    s->sieve_text.len = 0;
+}
+
+void sieve_free(struct stream *s)
+{
+    free_stages(s);
     free(s->skipped);
     verdict_free(&s->stop);
     buf_free(&s->sieve_text);

@@ -3,6 +3,7 @@
  * Pulled by stream.c's pump: source_next takes one event (or one out:text) at a time, so waiting is only not asking. For an upstream's event the
  * dialect's declared places are read in one pass without building a tree; the JSON is checked whole all the same.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,12 @@ static void read_channel(struct stream *s, enum channel c, const struct json_tok
     add_text(s, c, off);
 }
 
+static void read_finish(struct stream *s, const struct json_token *t)
+{
+    s->finish_seen = true;
+    snprintf(s->model_finish, sizeof s->model_finish, "%.*s", t->escaped ? 0 : (int)t->len, t->bytes);
+}
+
 static bool is_done_mark(const struct stream *s, const struct sse_event *ev)
 {
     const char *mark = s->model->dialect->done;
@@ -116,7 +123,7 @@ static enum source_got read_event(struct stream *s, const struct sse_event *ev, 
     read_channel(s, CHANNEL_CONTENT, &at[PLACE_CONTENT].token);
     read_channel(s, CHANNEL_REFUSAL, &at[PLACE_REFUSAL].token);
     if (at[PLACE_FINISH].token.kind == JSON_STRING)
-        s->finish_seen = true;
+        read_finish(s, &at[PLACE_FINISH].token);
     if (at[PLACE_USAGE_IN].token.kind == JSON_NUMBER)
         s->usage_in = whole_number(&at[PLACE_USAGE_IN].token);
     if (at[PLACE_USAGE_OUT].token.kind == JSON_NUMBER)
@@ -178,7 +185,7 @@ static void start_upstream(struct stream *s)
     upstream_request_free(&want);
     if (failed) {
         s->upstream_open = false;
-        stream_fail(s, REASON_CONNECT_FAILED);
+        attempt_failed(s, REASON_CONNECT_FAILED);
     }
 }
 
@@ -262,21 +269,29 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
-int source_start(struct stream *s)
+void source_start(struct stream *s)
 {
-    uint64_t quiet = s->host->now(s->owner) - s->last_sent;
-
-    stream_move(s, CONNECT);
-    if (s->route->heartbeat)
-        stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
     if (s->model->dialect)
         start_upstream(s);
-    return s->state == CONNECT ? 0 : -1;
+}
+
+void source_reset(struct stream *s)
+{
+    source_stop(s);
+    sse_fini(&s->reader);
+    sse_init(&s->reader, 0);
+    memset(s->mender, 0, sizeof s->mender);
+    begin_pieces(s);
+    s->in_block = s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = false;
+    s->model_finish[0] = '\0';
+    s->tokens = 0;
+    s->usage_in = s->usage_out = -1;
+    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_ANSWER] = 0;
 }
 
 enum source_got source_next(struct stream *s, enum reason *why)
 {
-    if (s->source_done)
+    if (s->source_done || !s->trying)
         return SOURCE_MORE;
     return s->model->dialect ? next_event(s, why) : next_answer(s, why);
 }

@@ -102,8 +102,8 @@ static void pump(struct stream *s)
         case SOURCE_PIECES:
             break;
         case SOURCE_FAILED:
-            stream_fail(s, why);
-            return;
+            attempt_failed(s, why);
+            break;
         }
     }
 }
@@ -219,7 +219,9 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
     s->options_only = strcmp(facts->request->method, "OPTIONS") == 0;
     s->retry_after = s->usage_in = s->usage_out = -1;
     s->exchange.ref = LUA_NOREF;
-    s->model = r->target;
+    memcpy(s->plan, r->plan, sizeof s->plan);
+    s->n_plan = r->n_plan;
+    s->model = r->plan[0];
     snprintf(s->id, sizeof s->id, "%s", facts->id);
     sse_init(&s->reader, 0);
     s->began = s->last_sent = now(s);
@@ -281,11 +283,14 @@ void stream_upstream_head(struct stream *s, int status, const struct header *hea
         if (strcasecmp(headers[i].name, "retry-after") == 0)
             s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
     if (status == 429)
-        stream_fail(s, REASON_RATE_LIMITED);
+        attempt_failed(s, REASON_RATE_LIMITED);
     else if (status != 200)
-        stream_fail(s, REASON_BAD_STATUS);
+        attempt_failed(s, REASON_BAD_STATUS);
     else if (!is_event_stream(headers, n))
-        stream_fail(s, REASON_NOT_STREAM);
+        attempt_failed(s, REASON_NOT_STREAM);
+    else
+        attempt_answers(s, status, headers, n);
+    pump(s);
     settle(s);
 }
 
@@ -373,10 +378,10 @@ static void ring(struct stream *s, enum clock c)
 {
     switch (c) {
     case CLOCK_FIRST_TOKEN:
-        stream_fail(s, REASON_FIRST_TOKEN_TIMEOUT);
+        attempt_failed(s, REASON_FIRST_TOKEN_TIMEOUT);
         break;
     case CLOCK_GAP:
-        stream_fail(s, REASON_GAP_TIMEOUT);
+        attempt_failed(s, REASON_GAP_TIMEOUT);
         break;
     case CLOCK_TOTAL:
         stream_fail(s, REASON_TOTAL_TIMEOUT);

@@ -1,0 +1,146 @@
+/* What the hooks of an answer are shown: the try, its failure, the upstream's head, the end, the summary. Each is made once a phase by
+ * lua/sluice/exchange.lua and kept in its slot of the exchange's record.
+ */
+#include "base/log.h"
+#include "script/exchange_inside.h"
+
+static int run(struct exchange *x, lua_CFunction entry, void *job)
+{
+    struct call c;
+    enum call_state state;
+
+    if (x->ref == LUA_NOREF)
+        return -1;
+    state = exchange_run(x, &c, entry, job, HOOK_MS, NULL);
+    if (state == CALL_FAILED)
+        log_say(LOG_ERROR, "lua.failed", "%s", c.message);
+    call_finish(&c);
+    return state == CALL_RETURNED ? 0 : -1;
+}
+
+static void push_count(lua_State *L, int64_t n)
+{
+    if (n >= 0)
+        lua_pushinteger(L, n);
+    else
+        lua_pushnil(L);
+}
+
+/* ---- a try */
+
+struct try_job { struct exchange *x; const struct tried *t; bool copy; const struct header *headers; size_t n; };
+
+static int try_entry(lua_State *L)                     /* (job) */
+{
+    struct try_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "try");
+    exchange_push(L, job->x);
+    lua_pushstring(L, job->t->model->name);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->t->model->table_ref);
+    lua_pushinteger(L, job->t->number);
+    lua_pushboolean(L, job->copy);
+    lua_call(L, 5, 0);
+    return 0;
+}
+
+int exchange_try(struct exchange *x, const struct tried *t, bool copy)
+{
+    struct try_job job = { .x = x, .t = t, .copy = copy };
+    return run(x, try_entry, &job);
+}
+
+static int failed_entry(lua_State *L)                  /* (job) */
+{
+    struct try_job *job = lua_touserdata(L, 1);
+    const struct tried *t = job->t;
+
+    exchange_push_function(L, "failure");
+    exchange_push(L, job->x);
+    lua_pushstring(L, t->model->name);
+    lua_pushinteger(L, t->number);
+    lua_pushstring(L, t->code);
+    lua_pushstring(L, t->message);
+    push_count(L, t->status ? t->status : -1);
+    push_count(L, t->retry_after);
+    lua_call(L, 7, 0);
+    return 0;
+}
+
+int exchange_failed(struct exchange *x, const struct tried *t)
+{
+    struct try_job job = { .x = x, .t = t };
+    return run(x, failed_entry, &job);
+}
+
+static int response_entry(lua_State *L)                /* (job) */
+{
+    struct try_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "response");
+    exchange_push(L, job->x);
+    lua_pushstring(L, job->t->model->name);
+    lua_pushinteger(L, job->t->number);
+    lua_pushinteger(L, job->t->status);
+    exchange_push_headers(L, job->headers, job->n);
+    lua_call(L, 5, 0);
+    return 0;
+}
+
+int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n)
+{
+    struct try_job job = { .x = x, .t = t, .headers = headers, .n = n };
+    return run(x, response_entry, &job);
+}
+
+/* ---- the end */
+
+struct finish_job { struct exchange *x; const char *reason; uint64_t tokens; int64_t usage_in, usage_out; };
+
+static int finish_entry(lua_State *L)                  /* (job) */
+{
+    struct finish_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "finish");
+    exchange_push(L, job->x);
+    lua_pushstring(L, job->reason);                    /* nil for NULL */
+    lua_pushinteger(L, (lua_Integer)job->tokens);
+    push_count(L, job->usage_in);
+    push_count(L, job->usage_out);
+    lua_call(L, 5, 0);
+    return 0;
+}
+
+int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, int64_t usage_in, int64_t usage_out)
+{
+    struct finish_job job = { x, reason, tokens, usage_in, usage_out };
+    return run(x, finish_entry, &job);
+}
+
+struct summary_job { struct exchange *x; const struct summary *s; };
+
+static int summary_entry(lua_State *L)                 /* (job) */
+{
+    struct summary_job *job = lua_touserdata(L, 1);
+    const struct summary *s = job->s;
+
+    exchange_push_function(L, "summary");
+    exchange_push(L, job->x);
+    lua_pushstring(L, s->finish);
+    lua_pushinteger(L, s->status);
+    lua_pushinteger(L, (lua_Integer)s->tokens);
+    lua_pushinteger(L, (lua_Integer)s->bytes);
+    push_count(L, s->first_token_ms);
+    push_count(L, s->total_ms);
+    push_count(L, s->held_ms);
+    push_count(L, s->usage_in);
+    push_count(L, s->usage_out);
+    lua_call(L, 10, 0);
+    return 0;
+}
+
+void exchange_summary(struct exchange *x, const struct summary *s)
+{
+    struct summary_job job = { x, s };
+    run(x, summary_entry, &job);
+}

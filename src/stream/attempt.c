@@ -1,0 +1,131 @@
+/* Tries: the models of the plan, one after another, until one answers.
+ *
+ *     prompt hooks -> attempts_start -> attempt hooks -> attempt_ready: the source starts -> response hooks -> text
+ *                          ^                                  |
+ *                          |                            attempt_failed (no text reached the client yet)
+ *                          +-- attempt_again <- fallback hooks <-+
+ *
+ * A try that failed leaves nothing behind but its reason. Once text went to the client a failure is final: stream_fail.
+ */
+#include <string.h>
+
+#include "stream/inside.h"
+
+#define TRIES_MAX 10                                   /* upstream requests for one client request */
+
+static struct tried tried(const struct stream *s)
+{
+    const struct reason_text *text = reason_text(s->failed_why);
+
+    return (struct tried){ .model = s->model, .number = s->tries, .code = text->code, .message = text->sentence, .status = s->upstream_status,
+                           .retry_after = s->retry_after };
+}
+
+static void next_try(struct stream *s)
+{
+    bool wanted = s->route->n_hooks[HOOK_ATTEMPT] > 0;
+
+    s->model = s->plan[s->plan_at];
+    s->tries++;
+    s->upstream_status = 0;
+    s->retry_after = -1;
+    struct tried t = tried(s);
+    if ((wanted || s->tries > 1 || s->n_plan > 1) && exchange_try(&s->exchange, &t, wanted) != 0) {
+        stream_fail(s, REASON_POLICY_MEMORY);
+        return;
+    }
+    if (wanted)
+        hooks_begin(s, HOOK_ATTEMPT);
+    else
+        attempt_ready(s);
+}
+
+void attempts_start(struct stream *s)
+{
+    uint64_t quiet = s->host->now(s->owner) - s->last_sent;
+
+    stream_move(s, CONNECT);
+    if (s->route->heartbeat)
+        stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
+    next_try(s);
+}
+
+void attempt_ready(struct stream *s)
+{
+    s->trying = true;
+    source_start(s);
+    if (s->trying && !s->model->dialect)               /* a Lua model has no head to wait for */
+        attempt_answers(s, 200, NULL, 0);
+}
+
+void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n)
+{
+    struct tried t = tried(s);
+
+    if (s->route->n_hooks[HOOK_RESPONSE] == 0)
+        return;
+    t.status = status;
+    if (exchange_response(&s->exchange, &t, headers, n) != 0)
+        stream_fail(s, REASON_POLICY_MEMORY);
+    else
+        hooks_begin(s, HOOK_RESPONSE);
+}
+
+/* May there be another try? Not when the failure is no upstream's, or when the client has seen text (comments that keep it alive do not count). */
+static bool may_go_on(const struct stream *s, enum reason why)
+{
+    bool theirs = strcmp(reason_text(why)->kind, "upstream") == 0 || why == REASON_MODEL_ERROR;
+
+    return theirs && !s->first_sent && s->tries < TRIES_MAX;
+}
+
+/* The built-in plan: a request that the upstream found wrong would be wrong elsewhere too. */
+static bool worth_next(const struct stream *s)
+{
+    int status = s->upstream_status;
+
+    return s->failed_why != REASON_BAD_STATUS || !(status == 400 || status == 413 || status == 422);
+}
+
+static void forget(struct stream *s)
+{
+    s->trying = false;
+    source_reset(s);
+    sieve_reset(s);
+}
+
+void attempt_failed(struct stream *s, enum reason why)
+{
+    bool asked = s->route->n_hooks[HOOK_FALLBACK] > 0;
+
+    if (!may_go_on(s, why) || (!asked && s->plan_at + 1 == s->n_plan)) {
+        stream_fail(s, why);
+        return;
+    }
+    forget(s);
+    s->failed_why = why;
+    s->again = AGAIN_UNSAID;
+    if (!asked) {
+        attempt_again(s);
+        return;
+    }
+    struct tried t = tried(s);
+    if (exchange_failed(&s->exchange, &t) != 0)
+        stream_fail(s, REASON_POLICY_MEMORY);
+    else
+        hooks_begin(s, HOOK_FALLBACK);
+}
+
+void attempt_again(struct stream *s)
+{
+    if (s->again == AGAIN_SAME) {
+        metrics_add(s->metrics, METRIC_upstream_retries, 1);
+        next_try(s);
+    } else if (s->plan_at + 1 < s->n_plan && (s->again == AGAIN_NEXT || worth_next(s))) {
+        s->plan_at++;
+        metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
+        next_try(s);
+    } else {
+        stream_fail(s, s->failed_why);
+    }
+}
