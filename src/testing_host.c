@@ -1,6 +1,8 @@
 /* The virtual host: what the stream asks for becomes an entry { what, ... } in play->said, for the spec to read. */
 #include <stdlib.h>
+#include <string.h>
 
+#include "script/service.h"
 #include "testing_world.h"
 
 static void begin(struct play *p, const char *what)
@@ -101,6 +103,40 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
     return 0;
 }
 
+static int host_service(void *owner, struct service_call *w)
+{
+    struct play *p = owner;
+
+    list_append(&p->errands, &w->link);
+    begin(p, "service");
+    lua_pushinteger(p->L, w->id);
+    lua_setfield(p->L, -2, "id");
+    lua_pushstring(p->L, w->service->name);
+    lua_setfield(p->L, -2, "service");
+    lua_pushstring(p->L, w->method);
+    lua_setfield(p->L, -2, "method");
+    lua_pushstring(p->L, w->url + strlen(w->service->url));
+    lua_setfield(p->L, -2, "target");
+    set_headers(p->L, w->headers, w->n_headers);
+    if (w->has_body) {
+        lua_pushlstring(p->L, w->body.data ? w->body.data : "", w->body.len);
+        lua_setfield(p->L, -2, "body");
+    }
+    done(p);
+    return 0;
+}
+
+static void host_service_cancel(void *owner, struct service_call *w)
+{
+    struct play *p = owner;
+
+    list_remove(&w->link);
+    begin(p, "service_cancel");
+    lua_pushinteger(p->L, w->id);
+    lua_setfield(p->L, -2, "id");
+    done(p);
+}
+
 static void host_end(void *owner) { say(owner, "end"); }
 static void host_cancel(void *owner) { say(owner, "cancel"); }
 static void host_finish(void *owner) { say(owner, "finish"); }
@@ -121,5 +157,6 @@ static void host_closed(void *owner)
 const struct stream_host testing_host = {
     .now = host_now, .read_body = host_read_body, .reply = host_reply, .head = host_head, .write = host_write, .end = host_end,
     .attempt = host_attempt, .cancel = host_cancel, .finish = host_finish, .hold = host_hold, .release = host_release,
+    .service = host_service, .service_cancel = host_service_cancel,
     .wake = host_wake, .closed = host_closed,
 };

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "script/service.h"
 #include "testing_world.h"
 
 #define WORLD "sluice.world"
@@ -158,6 +159,7 @@ static int world_ask(lua_State *L)                      /* world:ask { method, p
     luaL_checktype(L, 2, LUA_TTABLE);
     p->world = w;
     p->id = ++w->next_id;
+    list_init(&p->errands);
     list_append(&w->streams, &p->link);
     p->request.method = string_field(L, "method", "GET");
     p->request.path = string_field(L, "path", "/");
@@ -232,6 +234,40 @@ static int world_finish(lua_State *L)                   /* world:finish(id, code
     return leave(p, L);
 }
 
+static enum service_end end_named(lua_State *L, int idx)
+{
+    static const char *const names[] = { "ok", "timeout", "connect", "tls", "broken", "too_large", "breaker_open", NULL };
+    return (enum service_end)luaL_checkoption(L, idx, "ok", names);
+}
+
+/* world:answer(id, call, end, status, headers, body) -> said; a call that is not waited for any more is left alone */
+static int world_answer(lua_State *L)
+{
+    struct play *p = play_of(L, world_of(L));
+    lua_Integer id = luaL_checkinteger(L, 3);
+    struct service_call *w = NULL;
+    struct header h[HEADERS_MAX];
+    size_t n = 0, len;
+
+    lua_settop(L, 7);
+    list_each(it, &p->errands)
+        if (list_of(it, struct service_call, link)->id == id)
+            w = list_of(it, struct service_call, link);
+    enter(p, L);
+    if (!w)
+        return leave(p, L);
+    list_remove(&w->link);
+    w->end = end_named(L, 4);
+    if (lua_istable(L, 6))
+        for (lua_pushnil(L); lua_next(L, 6) && n < HEADERS_MAX; lua_pop(L, 1))
+            h[n++] = (struct header){ lua_tostring(L, -2), lua_tostring(L, -1) };   /* the table keeps them */
+    service_head(w, (int)luaL_optinteger(L, 5, 200), h, n);
+    const char *body = luaL_optlstring(L, 7, "", &len);
+    buf_append(&w->answer, body, len);
+    stream_service_answer(p->stream, w);
+    return leave(p, L);
+}
+
 static int world_gone(lua_State *L)                     /* world:gone(id) -> said */
 {
     struct play *p = play_of(L, world_of(L));
@@ -294,6 +330,12 @@ static int world_alarm(lua_State *L)                    /* world:alarm(id) -> ms
     return 1;
 }
 
+static int world_now(lua_State *L)                      /* world:now() -> virtual ms */
+{
+    lua_pushinteger(L, (lua_Integer)world_of(L)->now);
+    return 1;
+}
+
 static int world_count(lua_State *L)                    /* world:count(name) -> a counter of base/metrics.h */
 {
     struct world *w = world_of(L);
@@ -324,7 +366,7 @@ int luaopen_sluice_world(lua_State *L)
     static const luaL_Reg methods[] = {
         { "ask", world_ask },     { "head", world_head },         { "bytes", world_bytes },     { "finish", world_finish }, { "gone", world_gone },
         { "slow", world_slow },   { "shutdown", world_shutdown }, { "advance", world_advance }, { "alarm", world_alarm },   { "count", world_count },
-        { "close", world_close }, { NULL, NULL },
+        { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { NULL, NULL },
     };
 
     luaL_newmetatable(L, WORLD);                       /* mt */

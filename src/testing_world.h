@@ -30,6 +30,7 @@ struct play {
     char *body;
     size_t body_len;
     uint64_t alarm;
+    struct list errands;                               /* calls of services that the spec has to answer (service_call.link) */
     bool slow, wants_body;
     lua_State *L;                                      /* of the spec, while a feed runs */
     int said;                                          /* stack index of the table that the stream's requests go into */

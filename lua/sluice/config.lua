@@ -8,6 +8,7 @@ local locate = require "sluice.locate"
 local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
+local services = require "sluice.service"
 local suggest = require "sluice.suggest"
 
 local M = {}
@@ -122,6 +123,25 @@ local function model(v, at)
   return m
 end
 
+-- ---- services
+
+local service_record = schema.record({
+  url = { url, required = 'such as url = "http://directory.internal:8000"' }, auth = { key }, ca = { certificates }, timeout = { schema.duration },
+  connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) }, max_body = { schema.size },
+}, "a service")
+
+-- What policies asked for by sluice.service must be declared.
+local function check_services(c)
+  local declared = {}
+  for _, s in ipairs(c.services or {}) do declared[s.name] = true end
+  for name, where in pairs(services.wanted) do
+    if not declared[name] then
+      local known = next(declared) and (" (declared: %s)"):format(suggest.list(declared)) or " (services is empty)"
+      complain.at(where[1], where[2], ('unknown service "%s"%s%s'):format(name, suggest.hint(name, declared), known))
+    end
+  end
+end
+
 -- ---- routes
 
 local path = schema.text('a path such as "/api/stream"', "^/[^%s%c?#]*$")
@@ -185,6 +205,7 @@ local whole = schema.record({
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
   memory = { schema.size },
+  services = { schema.map(service_record, "a service's name", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model's name", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route's name", "^[%w_%-%.:/]+$"), required = "at least one route" },
 }, "sluice.config")
@@ -317,6 +338,7 @@ function M.check(result, main)
   local raw = given.t
   local c = whole(raw, at)
   check_names(c, raw, at)
+  check_services(c)
   if complain.any() then return nil end
 
   local l = c.limits or {}
@@ -330,6 +352,13 @@ function M.check(result, main)
   }
   for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
+  out.services = {}
+  for i, s in ipairs(c.services or {}) do
+    local v = s.value
+    services.index[s.name], services.auth[s.name] = i, v.auth
+    out.services[i] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 5000, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
+      max_body = v.max_body or 1024 * 1024 }
+  end
   out.inits = inits(c.routes)
   return out
 end

@@ -208,6 +208,12 @@ function ctx_methods.tag(ctx, name, value)
   list[#list + 1], list[#list + 2] = name, value
 end
 
+function ctx_methods.gate(ctx, fn)
+  local _, p = of(ctx)
+  if type(fn) ~= "function" then error(("ctx:gate takes a function, not a %s"):format(type(fn)), 2) end
+  host.gate(fn, p)
+end
+
 local function shared(x)
   local t = x[SHARED]
   if not t then t = {}; x[SHARED] = t end
@@ -265,7 +271,6 @@ function ctx_mt.__index(ctx, k)
   end
   get = live[k]
   if get then return get((of(ctx))) end
-  if k == "gate" then error("ctx:gate is not supported by this version", 2) end
   unknown("context", k, ctx_known())
 end
 function ctx_mt.__newindex(ctx, k, v)

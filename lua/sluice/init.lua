@@ -6,6 +6,7 @@ local frozen = require "sluice.frozen"
 local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
+local service = require "sluice.service"
 local suggest = require "sluice.suggest"
 local verdict = require "sluice.verdict"
 
@@ -15,6 +16,7 @@ M.config = config.config
 M.policy = policy.policy
 M.reject, M.reply, M.stop, M.drop = verdict.reject, verdict.reply, verdict.stop, verdict.drop
 M.sleep = host.sleep
+M.service, M.all = service.service, service.all
 M.trim = host.trim
 M.ip_key = host.ip_key
 M.json = frozen.library("sluice.json", host.json)
@@ -103,7 +105,7 @@ end)
 -- ---- what is here
 
 local features = {}
-for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "parts" } do features[name] = true end
+for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "parts" } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
 
@@ -129,7 +131,7 @@ M.parts = setmetatable({}, {
 })
 
 local later = {}
-for _, name in ipairs { "service", "cache", "chain", "only_if", "all", "redis" } do
+for _, name in ipairs { "cache", "chain", "only_if", "redis" } do
   later[name] = ("sluice.%s is not supported by this version"):format(name)
 end
 

@@ -53,21 +53,74 @@ function Exchange:take(said)
     if entry.what == "release" then self.held = false end
     if entry.what == "cancel" then self.canceled, self.open = true, false end
     if entry.what == "closed" then self.closed = true end
+    if entry.what == "service" then self:asked(entry) end
   end
+end
+
+local function decoded(query)
+  local t = {}
+  for name, value in query:gmatch "([^&=]+)=([^&]*)" do
+    local function plain(s) return (s:gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end)) end
+    t[plain(name)] = plain(value)
+  end
+  return t
+end
+
+-- A service is called: its script says what it answers, and after what time.
+function Exchange:asked(entry)
+  local handler = self.services[entry.service] or error(('the service "%s" was called, but has no script (services = { %s = function(call) ... end })'):format(
+    entry.service, entry.service), 0)
+  local path, query = entry.target:match "^([^?]*)%??(.*)$"
+  local ok, body = pcall(json.decode, entry.body or "")
+  local call = { service = entry.service, method = entry.method, path = path, query = decoded(query), headers = entry.headers, body = entry.body, json = ok and body or nil }
+  self.calls[#self.calls + 1] = call
+  local answer, latency = handler(call)
+  self.pending[#self.pending + 1] = { id = entry.id, answer = answer, at = self.world:now() + milliseconds(latency or "0ms") }
+end
+
+function Exchange:first_pending()
+  local first
+  for i, p in ipairs(self.pending) do
+    if not first or p.at < self.pending[first].at then first = i end
+  end
+  return first
+end
+
+function Exchange:deliver(i)
+  local p = table.remove(self.pending, i)
+  local a = p.answer
+  if a == nil then return self:take(self.world:answer(self.id, p.id, "connect")) end
+  if type(a) == "string" then a = { body = a } end
+  if a.fail then return self:take(self.world:answer(self.id, p.id, a.fail)) end
+  local headers = a.headers or (a.json ~= nil and { ["content-type"] = "application/json" }) or nil
+  self:take(self.world:answer(self.id, p.id, "ok", a.status or 200, headers, a.json ~= nil and json.encode(a.json) or a.body or ""))
+end
+
+-- Time passes; what services answer meanwhile is delivered at its time.
+function Exchange:pass(ms)
+  local until_ms = self.world:now() + ms
+  while true do
+    local i = self:first_pending()
+    if not i or self.pending[i].at > until_ms then break end
+    self:take(self.world:advance(self.id, math.max(0, self.pending[i].at - self.world:now())))
+    self:deliver(i)
+  end
+  self:take(self.world:advance(self.id, until_ms - self.world:now()))
 end
 
 -- Time passes until the stream waits for its upstream, not for one of its own hooks or Lua models.
 function Exchange:settle()
   for _ = 1, 100000 do
-    local alarm = self.world:alarm(self.id)
-    if self.closed or not alarm or (self.open and not self.held) or self.is_slow then return end
-    self:take(self.world:advance(self.id, alarm))
+    local alarm, i = self.world:alarm(self.id), self:first_pending()
+    if self.closed or not (alarm or i) or (self.open and not self.held) or self.is_slow then return end
+    local wait = i and math.max(0, self.pending[i].at - self.world:now())
+    self:pass(wait and alarm and math.min(wait, alarm) or wait or alarm)
   end
   error "the stream never comes to rest"
 end
 
 local actions = {
-  { "wait", function(x, ms) x:take(x.world:advance(x.id, ms)) end },
+  { "wait", function(x, ms) x:pass(ms) end },
   { "status", function(x, status, step) x:take(x.world:head(x.id, status, step.headers)) end },
   { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
   { "finish", function(x, code) x.over, x.open = true, false; x:take(x.world:finish(x.id, code)) end },
@@ -157,7 +210,8 @@ local function next_address()
 end
 
 local function run(self, want, upstream)
-  local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {} }, Exchange)
+  local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {},
+    services = setmetatable(want.services or {}, { __index = self.services }) }, Exchange)
   local said
   said, x.id = self.world:ask {
     method = want.method, path = want.path or "/api/stream", query = want.query or (want.q and "q=" .. encode(want.q) or ""),
@@ -235,7 +289,7 @@ local function shake(self, want, first)
   end
 end
 
--- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read. A good answer is
+-- Asks once. want: services = { name = function(call) return { json = ... } | { status =, body = } | nil (cannot be reached), "50ms" end }; q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps; cut: bytes per read. A good answer is
 -- asked for again under ten other cuttings of the upstream's text, which must not matter; no_shake = true leaves that out.
 function Gateway:ask(want)
   local x = run(self, want, want.upstream)
@@ -266,7 +320,7 @@ function M.load(what)
   local w, why = world.open(file)
   if what.source then os.remove(file) end
   if not w then return nil, why end
-  return setmetatable({ world = w }, Gateway)
+  return setmetatable({ world = w, services = what.services or {} }, Gateway)
 end
 
 return M

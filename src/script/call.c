@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "script/inside.h"
+#include "script/service.h"
 
 void call_begin(struct call *c, struct vm *vm, unsigned budget_ms)
 {
@@ -64,16 +65,27 @@ static char *explain_kill(struct call *c)
     return mem_format("%s%sthis call used up its %u ms of processor time", at, sep, c->budget_ms);
 }
 
-static bool is_verdict(struct vm *vm, lua_State *co)
+static bool has_metatable(lua_State *co, int ref)
 {
     bool same;
 
     if (lua_type(co, -1) != LUA_TTABLE || !lua_getmetatable(co, -1))   /* error mt */
         return false;
-    lua_rawgeti(co, LUA_REGISTRYINDEX, vm->ref_verdict_mt);            /* error mt verdict_mt */
+    lua_rawgeti(co, LUA_REGISTRYINDEX, ref);           /* error mt wanted */
     same = lua_rawequal(co, -1, -2);
-    lua_pop(co, 2);                                                    /* error */
+    lua_pop(co, 2);                                    /* error */
     return same;
+}
+
+/* A service's error (lua/sluice/service.lua): its sentence is the array's first item, a string. */
+static char *explain_service(struct call *c)
+{
+    char *text;
+
+    lua_rawgeti(c->co, -1, 1);                         /* error sentence */
+    text = mem_string(lua_type(c->co, -1) == LUA_TSTRING ? lua_tostring(c->co, -1) : "a service failed");
+    lua_pop(c->co, 1);                                 /* error */
+    return text;
 }
 
 /* The failed coroutine is unwound here, still inside the call, since to-be-closed variables are scripts too. A killed one is not: its
@@ -82,9 +94,12 @@ static enum call_state failed(struct call *c, int status)
 {
     struct vm *vm = c->vm;
     lua_State *L = vm->L;
-    bool verdict = status == LUA_ERRRUN && is_verdict(vm, c->co);
+    bool verdict = status == LUA_ERRRUN && has_metatable(c->co, vm->ref_verdict_mt);
 
-    if (!verdict) {
+    if (status == LUA_ERRRUN && has_metatable(c->co, vm->ref_service_error_mt)) {
+        c->failure = CALL_DEPENDENCY;
+        c->message = explain_service(c);
+    } else if (!verdict) {
         c->failure = CALL_RAISED;
         c->message = explain(c, c->co);
     }
@@ -121,6 +136,8 @@ static enum call_state go(struct call *c, int nargs)
         return CALL_FAILED;
     }
     c->wait = WAIT_NOTHING;
+    vm->call = c;
+    c->news = false;
     vm->may_output = c->may_output;
     vm->no_wait = c->no_wait != NULL;
     vm->no_wait_why = c->no_wait;
@@ -137,6 +154,7 @@ static enum call_state go(struct call *c, int nargs)
         state = failed(c, status);
     }
     vm_leave(vm);
+    vm->call = NULL;
     return vm->killed != KILL_NOT ? killed(c) : state;
 }
 
@@ -152,10 +170,28 @@ enum call_state call_resume(struct call *c, int nvalues)
     return go(c, nvalues);
 }
 
+static void free_wishes(struct call *c)
+{
+    while (c->wants || c->answers) {
+        struct service_call **from = c->wants ? &c->wants : &c->answers, *w = *from;
+
+        *from = w->next;
+        service_call_free(w);
+    }
+    while (c->gates) {
+        struct gate_want *g = c->gates;
+
+        c->gates = g->next;
+        luaL_unref(c->vm->L, LUA_REGISTRYINDEX, g->fn_ref);
+        free(g);
+    }
+}
+
 void call_finish(struct call *c)
 {
     if (!c->vm)
         return;
+    free_wishes(c);
     if (c->co)
         vm_give_coroutine(c->vm, c->co, c->co_ref, true);
     free(c->message);
@@ -171,9 +207,11 @@ void call_cancel(struct call *c)
     if (c->co && lua_status(c->co) == LUA_YIELD) {
         vm->no_wait = 1;
         vm->no_wait_why = "this call is being cancelled";
+        vm->call = c;
         vm_enter(vm, c->co, c->budget_ms ? c->budget_ms : 100);
         lua_resetthread(c->co);
         vm_leave(vm);
+        vm->call = NULL;
         if (vm->killed != KILL_NOT) {
             luaL_unref(vm->L, LUA_REGISTRYINDEX, c->co_ref);
             c->co = NULL;

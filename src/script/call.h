@@ -18,10 +18,18 @@
 #include <stdint.h>
 
 struct vm;
+struct service_call;
+
+#define GATES_MAX 16                                   /* of one exchange */
+
+struct gate_want {
+    struct gate_want *next;
+    int fn_ref, policy;
+};
 
 enum call_state { CALL_RETURNED, CALL_WAITS, CALL_FAILED };
-enum call_wait { WAIT_NOTHING, WAIT_SLEEP, WAIT_OUTPUT };
-enum call_failure { CALL_RAISED, CALL_TIMEOUT, CALL_MEMORY };
+enum call_wait { WAIT_NOTHING, WAIT_SLEEP, WAIT_OUTPUT, WAIT_NEWS };
+enum call_failure { CALL_RAISED, CALL_TIMEOUT, CALL_MEMORY, CALL_DEPENDENCY };   /* DEPENDENCY: a service's error was raised */
 
 struct call {
     struct vm *vm;                                     /* NULL: no call is open */
@@ -29,10 +37,14 @@ struct call {
     int co_ref;
     int n_results;
     unsigned budget_ms;
+    bool may_gate;                                     /* ctx:gate is allowed: a hook before the model answers */
     bool may_output;                                   /* out:text is allowed: a Lua model's answer */
     const char *no_wait;                               /* constant: why the next run may not wait; NULL: it may */
     enum call_wait wait;                               /* after CALL_WAITS: why */
-    uint64_t wait_ms;                                  /* WAIT_SLEEP: for how long. (WAIT_OUTPUT: the text is the string at the top of co; out:text) */
+    uint64_t wait_ms;                                  /* WAIT_SLEEP, WAIT_NEWS: for how long; 0 with NEWS: no bound. (WAIT_OUTPUT: the text is at the top of co) */
+    struct service_call *wants, *answers;              /* calls of services that it wants made; those that are over. Freed with the call */
+    struct gate_want *gates;                           /* gates that it opened (ctx:gate), to be taken by whom it belongs to; freed with the call */
+    bool news;                                         /* an answer came that it has not been resumed for */
     enum call_failure failure;
     char *message;                                     /* after CALL_FAILED: with file:line and traceback's first line; freed by call_finish */
 };

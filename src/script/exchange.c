@@ -172,6 +172,7 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
 
     assert(h != HOOK_ERROR && i < x->route->n_hooks[h]);
     call_begin(c, x->gateway->vm, HOOK_MS);
+    c->may_gate = h >= HOOK_VALIDATE && h <= HOOK_ATTEMPT;
     return exchange_start(c, hook_entry, &job);
 }
 
@@ -192,6 +193,28 @@ void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i,
         return;
     verdict_read(x, c, first, &who, ret, NULL);
 }
+
+/* ---- gates */
+
+enum call_state exchange_gate(struct exchange *x, struct call *c, int fn_ref)
+{
+    call_begin(c, x->gateway->vm, HOOK_MS);
+    if (c->co)
+        lua_rawgeti(c->co, LUA_REGISTRYINDEX, fn_ref);
+    return call_run(c, 0);
+}
+
+void exchange_gate_verdict(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref, struct verdict *ret)
+{
+    struct sayer who = { x->route->policies[policy].name, hook_names[hook], fn_ref, MAY_REJECT | MAY_REPLY };
+    int first = lua_gettop(c->co) - c->n_results + 1;
+
+    memset(ret, 0, sizeof *ret);
+    if (c->n_results > 0 && !lua_isnil(c->co, first))
+        verdict_read(x, c, first, &who, ret, NULL);
+}
+
+void exchange_gate_over(struct exchange *x, int fn_ref) { luaL_unref(x->gateway->vm->L, LUA_REGISTRYINDEX, fn_ref); }
 
 /* ---- Lua models */
 

@@ -74,6 +74,11 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
 /* What the finished call said; checks that this hook may say it. The call stays open (call_finish it). */
 void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret);
 
+/* A gate: runs fn (a reference of struct gate_want) with no arguments; its verdict; and when it is over, the reference is given back. */
+enum call_state exchange_gate(struct exchange *x, struct call *c, int fn_ref);
+void exchange_gate_verdict(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref, struct verdict *ret);
+void exchange_gate_over(struct exchange *x, int fn_ref);
+
 /* Asked once a block, before its first text: does filter i apply, to what units, what does it look for? It may not wait; the call stays open. */
 struct matcher;
 struct filter_block { bool applies; struct unit unit; struct matcher *match; };   /* match: to be dropped (matcher_drop); NULL: the filter's own */

@@ -22,6 +22,9 @@ void exchange_push(lua_State *L, const struct exchange *x);                     
 void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
 void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
 void exchange_push_headers(lua_State *L, const struct header *headers, size_t n);  /* names in lower case */
+/* A text, a number, a secret, or a list of these: appended to `out`, as a header's value. Raises what it cannot be. */
+void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name);
+int exchange_check_may_wait(lua_State *L, const char *what);                       /* raises a sentence when Lua cannot be left here; 0 */
 int exchange_results(lua_State *L, int status, lua_KContext below);                /* a continuation: all above `below` are the results */
 
 /* An opaque value around the n values (at most 2) that begin at stack index `first`: scripts may hold it, only host.unbox opens it. */

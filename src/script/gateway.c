@@ -265,6 +265,18 @@ static void route(struct loaded *o, lua_State *L, struct route *r)
     filters(o, L, r);
 }
 
+static void service(struct loaded *o, lua_State *L, struct service *s)
+{
+    s->name = text(o, L, "name");
+    s->url = text(o, L, "url");
+    s->ca = text(o, L, "ca");
+    s->timeout_ms = (uint64_t)number(L, "timeout");
+    s->connect_ms = (uint64_t)number(L, "connect");
+    s->max_parallel = (unsigned)number(L, "max_parallel");
+    s->max_body = (size_t)number(L, "max_body");
+    list_init(&s->waiting);
+}
+
 static void limits(lua_State *L, struct gateway *g)    /* t -> t */
 {
     lua_getfield(L, -1, "limits");                     /* t limits */
@@ -312,6 +324,14 @@ static void whole(struct loaded *o, lua_State *L)
     for (size_t i = 0; i < g->n_routes; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t routes route */
         route(o, L, &g->routes[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* t */
+    g->n_services = open_list(L, "services");          /* t services */
+    g->services = own_array(o, g->n_services, sizeof *g->services);
+    for (size_t i = 0; i < g->n_services; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t services service */
+        service(o, L, &g->services[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
@@ -394,6 +414,7 @@ int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct b
     }
     if (o->g.memory)
         vm->cap = o->g.memory < MEMORY_MIN ? MEMORY_MIN : o->g.memory;
+    vm->gateway = &o->g;
     lua_gc(vm->L, LUA_GCCOLLECT);                      /* what loading left behind */
     vm->collecting = false;
     vm->collect_at = vm->used + vm->used / 2;
@@ -405,6 +426,7 @@ void gateway_close(struct gateway *g)
 {
     struct loaded *o = (struct loaded *)g;             /* its first member */
 
+    g->vm->gateway = NULL;
     for (size_t i = 0; i < o->n_refs; i++)
         luaL_unref(g->vm->L, LUA_REGISTRYINDEX, o->refs[i]);
     for (size_t i = 0; i < o->n_places; i++)

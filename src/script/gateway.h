@@ -12,6 +12,7 @@
 
 #include "base/buf.h"
 #include "match/unit.h"
+#include "script/service.h"
 #include "wire/ip.h"
 #include "wire/json.h"
 
@@ -134,6 +135,8 @@ struct gateway {
     size_t n_models;
     struct route *routes;
     size_t n_routes;
+    struct service *services;
+    size_t n_services;
     struct init_entry *inits;
     size_t n_inits;
 };

@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "script/exchange_inside.h"
 #include "script/inside.h"
 #include "script/match_value.h"
+#include "script/service.h"
 #include "script/state_value.h"
 #include "script/secret_value.h"
 #include "script/units.h"
@@ -43,7 +45,7 @@ static int host_seal(lua_State *L)                     /* seal(f) -> the same as
 
 /* ---- waiting */
 
-static int check_may_wait(lua_State *L, const char *what)
+int exchange_check_may_wait(lua_State *L, const char *what)
 {
     struct vm *vm = vm_of(L);
 
@@ -65,7 +67,7 @@ static int api_sleep(lua_State *L)                     /* sluice.sleep "50ms" */
 
     if (units_duration(text, len, &ms, why) != 0)
         return luaL_error(L, "%s", why);
-    check_may_wait(L, "sleep");
+    exchange_check_may_wait(L, "sleep");
     vm->wait = WAIT_SLEEP;
     vm->wait_ms = ms;
     return lua_yield(L, 0);
@@ -80,7 +82,7 @@ static int out_text(lua_State *L)                      /* out:text(s): waits unt
 
     if (!vm->may_output)
         return luaL_error(L, "out:text works only inside the answer of a Lua model");
-    check_may_wait(L, "send text");
+    exchange_check_may_wait(L, "send text");
     if (len == 0)
         return 0;
     if (!utf8_valid(s, len)) {
@@ -267,7 +269,7 @@ static int host_keep(lua_State *L)
     struct vm *vm = vm_of(L);
     const struct { const char *name; int *ref; } known[] = {
         { "verdict", &vm->ref_verdict_mt }, { "head", &vm->ref_head_mt }, { "req", &vm->ref_req_mt }, { "ctx", &vm->ref_ctx_mt },
-        { "over", &vm->ref_over_mt }, { "said", &vm->ref_said }, { "exchange", &vm->ref_exchange },
+        { "over", &vm->ref_over_mt }, { "service_error", &vm->ref_service_error_mt }, { "said", &vm->ref_said }, { "exchange", &vm->ref_exchange },
     };
     const char *name = luaL_checkstring(L, 1);
 
@@ -292,6 +294,33 @@ static int host_keep_part(lua_State *L)                /* keep_part(index, part)
     return 0;
 }
 
+static int host_may_wait(lua_State *L)                 /* may_wait(what): raises when not */
+{
+    return exchange_check_may_wait(L, luaL_checkstring(L, 1));
+}
+
+/* gate(fn, policy): the exchange takes it when the hook has returned or waits. */
+static int host_gate(lua_State *L)
+{
+    struct call *c = vm_of(L)->call;
+    struct gate_want *g, **end = &c->gates;
+    unsigned n = 0;
+
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    if (!c->may_gate)
+        return luaL_error(L, "ctx:gate works only in the hooks before the model answers (validate, route, prompt, attempt)");
+    for (; *end; end = &(*end)->next)
+        if (++n == GATES_MAX)
+            return luaL_error(L, "more than %d gates at once", GATES_MAX);
+    lua_pushvalue(L, 1);
+    int ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    g = mem_alloc(sizeof *g);
+    g->fn_ref = ref;
+    g->policy = (int)luaL_checkinteger(L, 2);
+    *end = g;
+    return 0;
+}
+
 int host_open(lua_State *L)
 {
     static const luaL_Reg list[] = {
@@ -299,7 +328,8 @@ int host_open(lua_State *L)
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
         { "limiter", state_limiter }, { "counter", state_counter }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
         { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
-        { "keep_part", host_keep_part }, { "unbox", exchange_unbox }, { NULL, NULL },
+        { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
+        { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate }, { "unbox", exchange_unbox }, { NULL, NULL },
     };
 
     secret_value_open(L);

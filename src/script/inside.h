@@ -31,6 +31,9 @@ struct vm {
     size_t churn_cap;
     bool grew;                                         /* a block passed GROWN since the call began */
     struct metrics *metrics;
+    struct gateway *gateway;                           /* that was loaded here */
+    struct call *call;                                 /* that runs now, or NULL */
+    unsigned service_id;                               /* of the last call of a service */
     char *lua_dir;
     uint64_t now_ms;
     int64_t unix_ms;
@@ -73,7 +76,7 @@ struct vm {
     int ref_verdict_mt, ref_said, ref_array_mt, ref_require;
     int ref_exchange;                                  /* the module sluice.exchange */
     int ref_parts[2 * 8];                              /* the frozen `part` tables by channel and last */
-    int ref_head_mt, ref_req_mt, ref_ctx_mt, ref_over_mt;
+    int ref_head_mt, ref_req_mt, ref_ctx_mt, ref_over_mt, ref_service_error_mt;
 };
 
 /* watchdog.c */
@@ -100,6 +103,7 @@ bool vm_is_base(lua_State *co);
 /* sandbox.c, strings.c, tables.c, host.c, value.c: each pushes one table of functions for lua/sluice/sandbox.lua and init.lua. */
 int sandbox_open_base(lua_State *L);
 int sandbox_open_coroutine(lua_State *L);
+int sandbox_step(lua_State *L);
 int strings_open(lua_State *L);
 int tables_open(lua_State *L);
 int host_open(lua_State *L);

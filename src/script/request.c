@@ -188,10 +188,10 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct failu
 struct request_job { struct exchange *x; const struct model *model; struct upstream_request *ret; struct buf value; };
 
 /* A text, a secret, a number, or a list of these: appended to `out`. */
-static void flatten(lua_State *L, int idx, struct buf *out, const char *name)
+void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name)
 {
     const char *s;
-    size_t len;
+    size_t len, from = out->len;
 
     idx = lua_absindex(L, idx);
     s = secret_value_read(L, idx, &len);
@@ -206,12 +206,18 @@ static void flatten(lua_State *L, int idx, struct buf *out, const char *name)
         for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, idx); i++) {
             lua_rawgeti(L, idx, i);                    /* part */
             if (lua_istable(L, -1))
-                luaL_error(L, "the dialect's request returned a header %s with a list inside a list", name);
-            flatten(L, -1, out, name);
+                luaL_error(L, "the header %s is a list inside a list", name);
+            exchange_flatten(L, -1, out, name);
             lua_pop(L, 1);
         }
     } else {
-        luaL_error(L, "the dialect's request returned a header %s that is a %s", name, luaL_typename(L, idx));
+        luaL_error(L, "the header %s is a %s, not a text", name, luaL_typename(L, idx));
+    }
+    for (size_t k = from; k < out->len; k++) {
+        unsigned char byte = (unsigned char)out->data[k];
+
+        if ((byte < 32 && byte != '\t') || byte == 127)
+            luaL_error(L, "the header %s holds control characters", name);
     }
 }
 
@@ -237,13 +243,7 @@ static int request_entry(lua_State *L)                 /* (job) */
         lua_rawgeti(L, 3, (lua_Integer)i * 2 + 2);     /* job path headers body name value */
         s = lua_tostring(L, -2);
         job->value.len = 0;
-        flatten(L, -1, &job->value, s);
-        for (size_t k = 0; k < job->value.len; k++) {
-            unsigned char byte = (unsigned char)job->value.data[k];
-
-            if ((byte < 32 && byte != '\t') || byte == 127)
-                luaL_error(L, "the dialect's request returned a header %s with control characters", s);
-        }
+        exchange_flatten(L, -1, &job->value, s);
         h->name = mem_string(s);
         h->value = mem_copy(job->value.data ? job->value.data : "", job->value.len);
         ret->n_headers++;

@@ -271,6 +271,43 @@ static int co_wrapped(lua_State *L)
     return start(L, lua_tothread(L, lua_upvalueindex(1)), lua_gettop(L), true);
 }
 
+/* step(co) -> "done", first result | "failed", error | "sleep", ms | "news", ms or nil. For sluice.all: here an inner coroutine's wait ends. */
+int sandbox_step(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    lua_State *co = check_coroutine(L);
+    int n = 0, status = run(L, co, 0, &n);
+    enum call_wait wait = vm->wait;
+
+    vm->wait = WAIT_NOTHING;
+    if (status != LUA_OK && status != LUA_YIELD) {
+        lua_pushliteral(L, "failed");
+        lua_xmove(co, L, 1);                           /* co "failed" error */
+        return 2;
+    }
+    if (status == LUA_OK) {
+        lua_settop(co, lua_gettop(co) - n + (n > 0));
+        lua_pushliteral(L, "done");
+        if (n > 0)
+            lua_xmove(co, L, 1);
+        else
+            lua_pushnil(L);                            /* co "done" result */
+        return 2;
+    }
+    lua_pop(co, n);
+    if (wait != WAIT_SLEEP && wait != WAIT_NEWS) {
+        lua_pushliteral(L, "failed");
+        lua_pushstring(L, wait == WAIT_OUTPUT ? "cannot send text inside sluice.all" : "a function given to sluice.all yielded");
+        return 2;
+    }
+    lua_pushstring(L, wait == WAIT_SLEEP ? "sleep" : "news");
+    if (wait == WAIT_SLEEP || vm->wait_ms)
+        lua_pushinteger(L, (lua_Integer)vm->wait_ms);
+    else
+        lua_pushnil(L);                                /* co state ms */
+    return 2;
+}
+
 static int co_create(lua_State *L)                     /* coroutine.create(f) -> co */
 {
     lua_State *co;

@@ -15,6 +15,7 @@
 #include "net/fetch.h"
 #include "net/server.h"
 #include "script/vm.h"
+#include "serve/errand.h"
 #include "serve/generation.h"
 #include "stream/stream.h"
 #include "wire/date.h"
@@ -221,6 +222,23 @@ static void host_finish(void *owner)
     fetch_release(u->fetch);
 }
 
+static void on_answer(void *owner, struct service_call *w)
+{
+    stream_service_answer(entered(owner), w);
+}
+
+static int host_service(void *owner, struct service_call *w)
+{
+    struct visit *v = owner;
+    return errand_start(v->ground->pool, w, on_answer, v);
+}
+
+static void host_service_cancel(void *owner, struct service_call *w)
+{
+    (void)owner;
+    errand_cancel(w);
+}
+
 static void host_hold(void *owner)
 {
     struct visit *v = owner;
@@ -281,6 +299,8 @@ static const struct stream_host network = {
     .finish = host_finish,
     .hold = host_hold,
     .release = host_release,
+    .service = host_service,
+    .service_cancel = host_service_cancel,
     .wake = host_wake,
     .closed = host_closed,
 };

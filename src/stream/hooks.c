@@ -95,6 +95,19 @@ static bool judged(struct stream *s)
     return go_on;
 }
 
+/* The gates that it opened run from now on, unless it ended the exchange. */
+static bool returned(struct stream *s)
+{
+    struct gate_want *gates = s->call.gates;
+    enum hook hook = s->hook;
+    bool go_on;
+
+    s->call.gates = NULL;
+    go_on = judged(s);
+    gates_open(s, gates, hook);
+    return go_on && s->state < LOGGING;
+}
+
 /* True: go on with the next hook; false: this one waits, or the request is over. */
 static bool took(struct stream *s, enum call_state got)
 {
@@ -102,15 +115,17 @@ static bool took(struct stream *s, enum call_state got)
     case CALL_WAITS:
         if (s->due[CLOCK_WAITS] == 0)
             stream_clock(s, CLOCK_WAITS, s->state == LOGGING ? LOG_WAIT_MS : HOOKS_WAIT_MS);
-        stream_clock(s, CLOCK_CALL, s->call.wait_ms ? s->call.wait_ms : 1);
+        stream_call_waits(s, &s->call, CLOCK_CALL);
         if (s->state == CONNECT || s->state == FLOW)
             stream_wait(s, HELD_BY_POLICY);
         return false;
     case CALL_FAILED:
+        services_drop(s, &s->call);
         return failed(s);
     case CALL_RETURNED:
+        services_drop(s, &s->call);
         if (s->hook != HOOK_LOG)
-            return judged(s);
+            return returned(s);
         call_finish(&s->call);
         return true;
     }

@@ -4,6 +4,7 @@
  *     attempt.c  one try after another, until a model answers
  *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
  *     answer.c   text, errors and the end, in the client's dialect
+ *     services.c calls of services for whatever runs        gate.c     what runs beside the model
  *
  * Each feed does its work and ends with `settle`, which alone may let go of the stream.
  */
@@ -25,9 +26,10 @@ enum state {
     STATE_COUNT
 };
 
-enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2 };
+enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
-enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN, CLOCK_COUNT };
+enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
+             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_GATE, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
@@ -86,7 +88,9 @@ struct stream {
     struct sse_reader reader;
     struct utf8_mender mender[CHANNEL_COUNT];
     struct call answer;                                /* a Lua model's answer */
-    bool answer_started;
+    bool answer_started, answer_woken;
+    struct list services;                              /* calls of services under way (service_call.running) */
+    struct list gates;                                 /* gate.c */
     bool source_done, finish_seen, upstream_ended;
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
@@ -124,7 +128,10 @@ void stream_record(struct stream *s);                                   /* recor
 void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
 void stream_fail(struct stream *s, enum reason why);
 void stream_fail_with(struct stream *s, enum reason why, struct failure *f);   /* takes f's strings */
+void stream_fail_of(struct stream *s, enum reason why, const char *policy, const char *hook);
+enum reason stream_reason_of(const struct call *c);                    /* of a call that failed */
 void stream_call_failed(struct stream *s, const char *policy, const char *hook);   /* s->call failed and the policy is closed */
+void stream_resume_call(struct stream *s);                             /* the hook or filter that waits goes on */
 
 /* hooks.c */
 void hooks_start(struct stream *s);
@@ -139,6 +146,20 @@ void attempt_ready(struct stream *s);                  /* after the attempt hook
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
 void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
+
+/* services.c */
+void stream_call_waits(struct stream *s, struct call *c, enum clock clock);   /* after CALL_WAITS: has made what it wants, sets the clock of its wait */
+void services_drop(struct stream *s, const struct call *c);            /* what that call asked for is not wanted any more; NULL: any call */
+void services_answered(struct stream *s, struct service_call *w);
+void services_expire(struct stream *s);
+void services_wake_all(struct stream *s);
+
+/* gate.c. All but gates_close may close the stream. */
+void gates_open(struct stream *s, struct gate_want *wants, enum hook hook);   /* takes the list */
+void gate_wake(struct stream *s, struct call *c);
+void gates_wake_news(struct stream *s);
+void gates_ring(struct stream *s);
+void gates_close(struct stream *s);
 
 /* source.c */
 void source_start(struct stream *s);                   /* may fail the try or the stream */

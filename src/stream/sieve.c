@@ -113,7 +113,7 @@ static enum pass wait(struct stream *s)
 {
     if (s->due[CLOCK_WAITS] == 0)                      /* of all waits of one call together */
         stream_clock(s, CLOCK_WAITS, FILTER_WAIT_MS);
-    stream_clock(s, CLOCK_CALL, s->call.wait_ms ? s->call.wait_ms : 1);
+    stream_call_waits(s, &s->call, CLOCK_CALL);
     stream_wait(s, HELD_BY_POLICY);
     return OVER;
 }
@@ -163,6 +163,7 @@ static enum pass took(struct stream *s, const struct piece *p, struct held *h, e
 
     if (got == CALL_WAITS)
         return wait(s);
+    services_drop(s, &s->call);
     s->due[CLOCK_WAITS] = 0;
     if (got == CALL_FAILED)
         return call_failed(s, h);

@@ -210,6 +210,7 @@ static enum source_got returned(struct stream *s, enum reason *why)
     struct verdict v;
 
     exchange_answer_verdict(&s->exchange, &s->answer, s->model, &v);
+    services_drop(s, &s->answer);
     call_finish(&s->answer);
     if (v.kind == VERDICT_PASS) {
         begin_pieces(s);
@@ -229,14 +230,15 @@ static enum source_got returned(struct stream *s, enum reason *why)
 /* What the model's answer(req, out) did: wrote, sleeps, returned or failed. */
 static enum source_got read_answer(struct stream *s, enum call_state got, enum reason *why)
 {
-    static const enum reason reasons[] = { [CALL_RAISED] = REASON_MODEL_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY };
+    static const enum reason reasons[] = { [CALL_RAISED] = REASON_MODEL_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY,
+                                           [CALL_DEPENDENCY] = REASON_DEPENDENCY_FAILED };
     size_t len, off;
     const char *text;
 
     switch (got) {
     case CALL_WAITS:
         if (s->answer.wait != WAIT_OUTPUT) {
-            stream_clock(s, CLOCK_ANSWER, s->answer.wait_ms ? s->answer.wait_ms : 1);
+            stream_call_waits(s, &s->answer, CLOCK_ANSWER);
             return SOURCE_MORE;
         }
         begin_pieces(s);
@@ -250,6 +252,7 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
     case CALL_FAILED:
         *why = reasons[s->answer.failure];
         tell_model_failure(s, s->answer.message);
+        services_drop(s, &s->answer);
         call_finish(&s->answer);
         return SOURCE_FAILED;
     }
@@ -262,8 +265,10 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
         s->answer_started = true;
         return read_answer(s, exchange_answer(&s->exchange, &s->answer, s->model), why);
     }
-    if (s->answer.wait == WAIT_SLEEP && s->due[CLOCK_ANSWER])
-        return SOURCE_MORE;                            /* it still sleeps */
+    if (s->answer.wait != WAIT_OUTPUT && !s->answer_woken)
+        return SOURCE_MORE;                            /* it still waits */
+    s->answer_woken = false;
+    s->due[CLOCK_ANSWER] = 0;
     return read_answer(s, call_resume(&s->answer, 0), why);
 }
 
@@ -298,6 +303,7 @@ enum source_got source_next(struct stream *s, enum reason *why)
 
 void source_stop(struct stream *s)
 {
+    services_drop(s, &s->answer);
     call_cancel(&s->answer);
     if (!s->upstream_open)
         return;

@@ -88,6 +88,10 @@ static void pump(struct stream *s)
     unsigned steps = 0;
 
     while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
+        if (s->piece_at < s->n_pieces && !list_empty(&s->gates)) {
+            stream_wait(s, HELD_BY_GATE);
+            return;
+        }
         if (++steps > PUMP_STEPS) {                    /* others' turn: a model that talks without end while a filter drops it all */
             stream_clock(s, CLOCK_TURN, 1);
             return;
@@ -115,6 +119,8 @@ void stream_close(struct stream *s, enum reason why)
     if (s->state == LOGGING || s->state == CLOSED)
         return;
     answer_flush(s);
+    services_drop(s, NULL);
+    gates_close(s);
     call_cancel(&s->call);
     if (s->held & HELD_BY_POLICY)
         s->waited_ms += now(s) - s->waiting_since;
@@ -159,19 +165,33 @@ void stream_fail(struct stream *s, enum reason why)
     stream_fail_with(s, why, &f);
 }
 
-void stream_call_failed(struct stream *s, const char *policy, const char *hook)
+void stream_fail_of(struct stream *s, enum reason why, const char *policy, const char *hook)
 {
-    static const enum reason reasons[] = { [CALL_RAISED] = REASON_POLICY_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY };
-    enum reason why = reasons[s->call.failure];
     const struct reason_text *text = reason_text(why);
     struct failure f = { .retry_after = -1 };
 
-    call_finish(&s->call);
     failure_set(&f, text->status, text->code, text->sentence);
     f.kind = text->kind;
     f.policy = policy;
     f.hook = hook;
     stream_fail_with(s, why, &f);
+}
+
+enum reason stream_reason_of(const struct call *c)
+{
+    static const enum reason reasons[] = {
+        [CALL_RAISED] = REASON_POLICY_ERROR, [CALL_TIMEOUT] = REASON_POLICY_TIMEOUT, [CALL_MEMORY] = REASON_POLICY_MEMORY,
+        [CALL_DEPENDENCY] = REASON_DEPENDENCY_FAILED,
+    };
+    return reasons[c->failure];
+}
+
+void stream_call_failed(struct stream *s, const char *policy, const char *hook)
+{
+    enum reason why = stream_reason_of(&s->call);
+
+    call_finish(&s->call);
+    stream_fail_of(s, why, policy, hook);
 }
 
 static void arm(struct stream *s)
@@ -219,6 +239,8 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
     s->options_only = strcmp(facts->request->method, "OPTIONS") == 0;
     s->retry_after = s->usage_in = s->usage_out = -1;
     s->exchange.ref = LUA_NOREF;
+    list_init(&s->services);
+    list_init(&s->gates);
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;
     s->model = r->plan[0];
@@ -318,6 +340,13 @@ void stream_upstream_end(struct stream *s, enum reason why, const char *text)
     settle(s);
 }
 
+void stream_service_answer(struct stream *s, struct service_call *w)
+{
+    services_answered(s, w);
+    pump(s);
+    settle(s);
+}
+
 void stream_drained(struct stream *s)
 {
     stream_go(s, HELD_BY_CLIENT);
@@ -339,6 +368,7 @@ void stream_shutdown(struct stream *s)
     if (s->state == CLOSED)
         return;
     if (s->state == LOGGING) {                         /* its log hooks had their time */
+        services_drop(s, NULL);
         call_cancel(&s->call);
         s->logged = true;
     } else {
@@ -358,15 +388,18 @@ static void heartbeat(struct stream *s)
         stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat - quiet);
         return;
     }
-    if (!(s->held & HELD_BY_CLIENT))
+    if (!(s->held & HELD_BY_CLIENT) && list_empty(&s->gates))
         answer_heartbeat(s);
     stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat);
 }
 
 /* A sleeping hook, filter or Lua model wakes up. */
-static void resume_call(struct stream *s)
+void stream_resume_call(struct stream *s)
 {
-    enum call_state got = call_resume(&s->call, 0);
+    enum call_state got;
+
+    s->due[CLOCK_CALL] = 0;
+    got = call_resume(&s->call, 0);
 
     if (s->sieving)
         sieve_resume(s, got);
@@ -390,9 +423,19 @@ static void ring(struct stream *s, enum clock c)
         heartbeat(s);
         break;
     case CLOCK_CALL:
-        resume_call(s);
+        stream_resume_call(s);
+        break;
+    case CLOCK_SERVICE:
+        services_expire(s);
+        break;
+    case CLOCK_NEWS:
+        services_wake_all(s);
+        break;
+    case CLOCK_GATE:
+        gates_ring(s);
         break;
     case CLOCK_WAITS:                                  /* the hooks waited longer than they may */
+        services_drop(s, &s->call);
         call_cancel(&s->call);
         if (s->state == LOGGING)
             s->logged = true;
@@ -400,7 +443,9 @@ static void ring(struct stream *s, enum clock c)
             stream_fail(s, REASON_POLICY_TIMEOUT);
         break;
     case CLOCK_ANSWER:                                 /* source_next resumes the Lua model */
-    case CLOCK_TURN:                                   /* and the pump goes on */
+        s->answer_woken = true;
+        break;
+    case CLOCK_TURN:                                   /* the pump goes on */
     case CLOCK_COUNT:
         break;
     }

@@ -23,6 +23,7 @@
 #include "stream/reason.h"
 #include "wire/http.h"
 
+struct service_call;
 struct stream;
 
 struct stream_host {
@@ -37,6 +38,8 @@ struct stream_host {
     void (*finish)(void *owner);                                                /* the answer is complete: the transfer may end by itself, its news are not wanted */
     void (*hold)(void *owner);                                                  /* stop reading the upstream ... */
     void (*release)(void *owner);                                               /* ... go on */
+    int (*service)(void *owner, struct service_call *w);                        /* 0: stream_service_answer comes once; -1: not even started */
+    void (*service_cancel)(void *owner, struct service_call *w);                /* its answer is not wanted any more; may still wait for its turn */
     void (*wake)(void *owner, uint64_t at);                                     /* call stream_tick then; replaces the alarm before; 0: none wanted */
     void (*closed)(void *owner);                                                /* all is over and logged */
 };
@@ -56,6 +59,7 @@ void stream_body(struct stream *s, const char *bytes, size_t len);              
 void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n);
 void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len);
 void stream_upstream_end(struct stream *s, enum reason why, const char *text);  /* REASON_DONE: its HTTP framing was complete; text: detail for the log */
+void stream_service_answer(struct stream *s, struct service_call *w);           /* filled in by the host, which forgets it */
 void stream_drained(struct stream *s);                                          /* the client took what waited */
 void stream_client_gone(struct stream *s);                                      /* the host must not be asked for the client's side any more */
 void stream_tick(struct stream *s);                                             /* the alarm rang (early or late does no harm) */

@@ -1,0 +1,201 @@
+-- Services: the hosts that the gateway file declares, called by name. And sluice.all, which waits for several things at once.
+local host = require "sluice.host"
+local complain = require "sluice.complain"
+local suggest = require "sluice.suggest"
+
+local M = {}
+
+M.wanted = {}                                           -- name -> where it was first asked for: { file, line }
+M.index = {}                                            -- name -> its number in the loaded gateway
+M.auth = {}                                             -- name -> secret
+
+-- ---- errors: { sentence }, with its facts beside it
+
+local facts = setmetatable({}, { __mode = "k" })
+local error_mt = { __metatable = false, __name = "service error", __tostring = function(e) return e[1] end }
+local fields = { kind = true, service = true, message = true }
+function error_mt.__index(e, k)
+  if fields[k] then return facts[e][k] end
+  error(('no field "%s" in a service\'s error%s'):format(tostring(k), suggest.hint(k, fields)), 2)
+end
+function error_mt.__newindex() error("a service's error cannot be changed", 2) end
+host.keep("service_error", error_mt)
+
+local function failed(name, kind, message)
+  local e = setmetatable({ ('service "%s": %s%s'):format(name, kind, message ~= "" and ": " .. message or "") }, error_mt)
+  facts[e] = { kind = kind, service = name, message = e[1] }
+  return nil, e
+end
+
+-- ---- a response
+
+local function response(name, status, headers, body)
+  local res = { status = status, headers = headers, body = body }
+  function res.json()
+    local ok, value = host.base.pcall(host.json.decode, body)
+    if not ok then error(('service "%s" answered with a body that is no JSON'):format(name), 2) end
+    return value
+  end
+  return res
+end
+
+-- ---- requests
+
+local option_fields = { json = true, body = true, headers = true, query = true, timeout = true }
+
+local function encode(text)
+  return (tostring(text):gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+local function target_of(path, query)
+  if type(path) ~= "string" or not path:find("^/[^%s%c#]*$") then return nil, ("a path begins with / and holds no blanks, is %s"):format(tostring(path)) end
+  if query == nil then return path end
+  if type(query) ~= "table" then return nil, "query must be a table of names and values" end
+  local names, parts = {}, {}
+  for name in pairs(query) do names[#names + 1] = tostring(name) end
+  host.table.sort(names)
+  for i, name in ipairs(names) do parts[i] = encode(name) .. "=" .. encode(query[name]) end
+  return path .. (path:find("?", 1, true) and "&" or "?") .. host.table.concat(parts, "&")
+end
+
+local function add(list, name, value)
+  list[#list + 1], list[#list + 2] = name, value
+end
+
+local NOT_YOURS = { host = true, ["content-length"] = true, ["transfer-encoding"] = true, connection = true, upgrade = true, te = true, trailer = true, expect = true,
+  ["accept-encoding"] = true }
+
+-- The headers of a request as a flat list, or nil and what is wrong.
+local function headers_of(name, options)
+  local list, seen = {}, {}
+  for k, v in pairs(options.headers or {}) do
+    if type(k) ~= "string" or not k:find("^[%w!#$%%&'*+%-.^_`|~]+$") then return nil, ("%s is no header name"):format(tostring(k)) end
+    if NOT_YOURS[k:lower()] then return nil, ("the header %s cannot be set"):format(k) end
+    seen[k:lower()] = true
+    add(list, k, v)
+  end
+  if options.json ~= nil and not seen["content-type"] then add(list, "Content-Type", "application/json") end
+  if M.auth[name] and not seen.authorization then add(list, "Authorization", { "Bearer ", M.auth[name] }) end
+  return list
+end
+
+local function checked(options)
+  for k in pairs(options) do
+    if not option_fields[k] then return nil, ('there is no option "%s"%s'):format(tostring(k), suggest.hint(k, option_fields)) end
+  end
+  if options.json ~= nil and options.body ~= nil then return nil, "json and body exclude each other" end
+  if options.body ~= nil and type(options.body) ~= "string" then return nil, "body must be a text (for a table write json =)" end
+  if options.headers ~= nil and type(options.headers) ~= "table" then return nil, "headers must be a table" end
+  if options.timeout == nil then return 0 end
+  local ms, why = host.duration(tostring(options.timeout))
+  if not ms then return nil, "timeout: " .. why end
+  if ms == 0 then return nil, "timeout must be longer than nothing" end
+  return ms
+end
+
+local function request(name, method, path, options)
+  local what = ('service "%s"'):format(name)
+  local function bad(why) complain.blame(what .. ": " .. why) end
+  if options == nil then options = {} end
+  if type(options) ~= "table" then bad "options must be a table such as { json = ..., timeout = \"500ms\" }" end
+  if type(method) ~= "string" or not method:find("^%u+$") then bad "a method is a word in capitals" end
+  local timeout, why = checked(options)
+  if not timeout then bad(why) end
+  local target, wrong = target_of(path, options.query)
+  if not target then bad(wrong) end
+  local headers, no = headers_of(name, options)
+  if not headers then bad(no) end
+  local body = options.body
+  if options.json ~= nil then body = host.json.encode(options.json) end
+  if host.loading() then bad "can be called only while requests are served" end
+
+  local waiting = ("wait for " .. what)
+  host.may_wait(waiting)                                -- or raises: before anything is asked for
+  local id = host.service_start(M.index[name], method, target, headers, body, timeout)
+  while true do
+    local status, second, third = host.service_take(id)
+    if status then return response(name, status, second, third) end
+    if status == false then return failed(name, second, third) end
+    host.wait(waiting)
+  end
+end
+
+local names = setmetatable({}, { __mode = "k" })
+local methods = {
+  get = host.seal(function(self, path, options) return request(names[self], "GET", path, options) end),
+  post = host.seal(function(self, path, options) return request(names[self], "POST", path, options) end),
+  request = host.seal(function(self, method, path, options) return request(names[self], method, path, options) end),
+}
+for verb, f in pairs(methods) do
+  methods[verb] = host.seal(function(self, ...)
+    if not names[self] then complain.blame(("write service:%s(...) with a colon"):format(verb)) end
+    return f(self, ...)
+  end)
+end
+
+local service_mt = { __metatable = false, __name = "service", [host.locked] = true }
+function service_mt.__index(_, k)
+  if methods[k] then return methods[k] end
+  error(('a service has no "%s"%s'):format(tostring(k), suggest.hint(k, methods)), 2)
+end
+function service_mt.__newindex() error("a service cannot be changed", 2) end
+function service_mt.__tostring(s) return ("<service %s>"):format(names[s]) end
+
+M.service = host.seal(function(name)
+  if type(name) ~= "string" then complain.blame 'sluice.service takes the name of a service that the gateway file declares: sluice.service "directory"' end
+  if not host.loading() then complain.blame "sluice.service works only while the gateway file loads: keep its value in a local" end
+  local file, line = complain.where(3)
+  M.wanted[name] = M.wanted[name] or { file, line }
+  local s = setmetatable({}, service_mt)
+  names[s] = name
+  return s
+end)
+
+-- ---- sluice.all
+
+-- Runs functions side by side, each on a coroutine of its own, until all have ended; their first results in order. The first error ends the others.
+local function step(task)
+  local state, value = host.step(task.co)
+  if state == "failed" then return true, value end
+  task.over = state == "done"
+  if task.over then task.result = value return end
+  task.asleep = state == "sleep"                        -- else it waits for news, and may look for it at any time
+  task.due = value and host.now() + value
+end
+
+local function close_all(tasks)
+  for _, task in ipairs(tasks) do
+    if not task.over then host.base.pcall(host.coroutine.close, task.co) end
+  end
+end
+
+M.all = host.seal(function(functions)
+  if type(functions) ~= "table" or #functions == 0 then complain.blame "sluice.all takes a list of functions" end
+  host.may_wait "wait for several things"
+  local tasks = {}
+  for i, f in ipairs(functions) do
+    if type(f) ~= "function" then complain.blame(("sluice.all: item %d is a %s, not a function"):format(i, type(f))) end
+    tasks[i] = { co = host.coroutine.create(f) }
+  end
+  local guard <close> = setmetatable({}, { __close = function() close_all(tasks) end })
+  while true do
+    local left, first = 0, nil
+    for _, task in ipairs(tasks) do
+      if not task.over and not (task.asleep and host.now() < task.due) then
+        local bad, why = step(task)
+        if bad then error(why, 0) end
+      end
+      if not task.over then
+        left = left + 1
+        if task.due and (not first or task.due < first) then first = task.due end
+      end
+    end
+    if left == 0 then break end
+    host.wait("wait for several things", first and math.max(1, first - (host.now())) or nil)
+  end
+  local results = {}
+  for i, task in ipairs(tasks) do results[i] = task.result end
+  return host.table.unpack(results, 1, #tasks)
+end)
+
+return M
