@@ -105,7 +105,9 @@ end)
 -- ---- what is here
 
 local features = {}
-for _, name in ipairs { "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "parts" } do features[name] = true end
+for _, name in ipairs {
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "parts",
+} do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
 

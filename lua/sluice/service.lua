@@ -177,7 +177,7 @@ M.all = host.seal(function(functions)
     if type(f) ~= "function" then complain.blame(("sluice.all: item %d is a %s, not a function"):format(i, type(f))) end
     tasks[i] = { co = host.coroutine.create(f) }
   end
-  local guard <close> = setmetatable({}, { __close = function() close_all(tasks) end })
+  local _ <close> = setmetatable({}, { __close = function() close_all(tasks) end })
   while true do
     local left, first = 0, nil
     for _, task in ipairs(tasks) do
