@@ -305,6 +305,7 @@ local function normal_route(r)
     front = {
       name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
       content_before = f.content.before, content_after = f.content.after,
+      finish_before = f.finish and f.finish.before, finish_after = f.finish and f.finish.after,
       reasoning_before = f.reasoning and f.reasoning.before, reasoning_after = f.reasoning and f.reasoning.after,
     },
   }

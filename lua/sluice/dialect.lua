@@ -37,6 +37,7 @@ local front = schema.record({
   methods = { schema.text("methods such as \"GET, HEAD, OPTIONS\"", "^%u[%u, ]*$"), required = true },
   content = { framing, required = "{ before =, after = }: what stands around the JSON text of a piece" },
   reasoning = { framing },
+  finish = { framing },
   done = { schema.text("the bytes that end a stream"), required = true },
   read = { schema.func, required = "function(req) that fills req.messages" },
   error = { schema.func, required = "function(err) that returns the table to send" },

@@ -159,6 +159,8 @@ static const struct front *front(struct loaded *o, lua_State *L)   /* route -> r
         f->content_after = text(o, L, "content_after");
         f->reasoning_before = text(o, L, "reasoning_before");
         f->reasoning_after = text(o, L, "reasoning_after");
+        f->finish_before = text(o, L, "finish_before");
+        f->finish_after = text(o, L, "finish_after");
         f->done = text(o, L, "done");
         f->read_ref = reference(o, L, "read");
         f->error_ref = reference(o, L, "error");

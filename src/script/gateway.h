@@ -47,6 +47,7 @@ struct front {                                         /* what clients of a rout
     const char *methods;                               /* "GET, HEAD, OPTIONS": for Allow */
     const char *content_before, *content_after;        /* the bytes around a JSON string in an event: `data: {"token":` and `}\n\n` */
     const char *reasoning_before, *reasoning_after;    /* NULL: this front does not tell reasoning */
+    const char *finish_before, *finish_after;          /* around the finish reason, before `done`; NULL: this front does not tell it */
     const char *done;                                  /* `data: [DONE]\n\n` */
     int read_ref;                                      /* function(req): fills req.messages */
     int error_ref;                                     /* function(err) -> table (JSON body and in-band event data) */

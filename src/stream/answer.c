@@ -104,6 +104,11 @@ void answer_done(struct stream *s)
 {
     if (!s->head_sent)
         send_head(s);
+    if (s->route->front->finish_before) {
+        const char *reason = s->finish ? s->finish : s->model_finish[0] ? s->model_finish : "stop";
+
+        put_text(s, s->route->front->finish_before, s->route->front->finish_after, reason, strlen(reason));
+    }
     buf_puts(&s->out, s->route->front->done);
     answer_flush(s);
     s->host->end(s->owner);
