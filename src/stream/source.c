@@ -3,6 +3,7 @@
  * Pulled by stream.c's pump: source_next takes one event (or one out:text) at a time, so waiting is only not asking. For an upstream's event the
  * dialect's declared places are read in one pass without building a tree; the JSON is checked whole all the same.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,8 +95,12 @@ static void read_channel(struct stream *s, enum channel c, const struct json_tok
 
 static void read_finish(struct stream *s, const struct json_token *t)
 {
+    size_t word = 0;
+
+    while (word < t->len && (isalnum((unsigned char)t->bytes[word]) || t->bytes[word] == '_' || t->bytes[word] == '-'))
+        word++;
     s->finish_seen = true;
-    snprintf(s->model_finish, sizeof s->model_finish, "%.*s", t->escaped ? 0 : (int)t->len, t->bytes);
+    snprintf(s->model_finish, sizeof s->model_finish, "%.*s", word == t->len ? (int)word : 0, t->bytes);   /* it is passed on: a word or nothing */
 }
 
 static bool is_done_mark(const struct stream *s, const struct sse_event *ev)
