@@ -336,6 +336,12 @@ static int world_now(lua_State *L)                      /* world:now() -> virtua
     return 1;
 }
 
+static int world_skip(lua_State *L)                     /* world:skip(ms): time passes between exchanges */
+{
+    world_of(L)->now += (uint64_t)luaL_checkinteger(L, 2);
+    return 0;
+}
+
 static int world_count(lua_State *L)                    /* world:count(name) -> a counter of base/metrics.h */
 {
     struct world *w = world_of(L);
@@ -366,7 +372,7 @@ int luaopen_sluice_world(lua_State *L)
     static const luaL_Reg methods[] = {
         { "ask", world_ask },     { "head", world_head },         { "bytes", world_bytes },     { "finish", world_finish }, { "gone", world_gone },
         { "slow", world_slow },   { "shutdown", world_shutdown }, { "advance", world_advance }, { "alarm", world_alarm },   { "count", world_count },
-        { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { NULL, NULL },
+        { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { "skip", world_skip },         { NULL, NULL },
     };
 
     luaL_newmetatable(L, WORLD);                       /* mt */

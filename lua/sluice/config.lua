@@ -154,21 +154,33 @@ local function directory(v, at)
   return real
 end
 
+local POLICIES_MAX = 64                                  -- as script/gateway.h says
+
+-- The conditions of sluice.only_if around a policy, as one.
+local function all_of(conditions)
+  if #conditions < 2 then return conditions[1] end
+  return function(ctx, head)
+    for _, fn in ipairs(conditions) do if not fn(ctx, head) then return false end end
+    return true
+  end
+end
+
 local function policies(v, at)
   local out, seen = {}, {}
   if type(v) ~= "table" or policy.definitions[v] then return at:complain("must be a list of policies: { A, B }") end
   schema.list(function() end)(v, at)
-  for i, item in ipairs(v) do
-    local here = at:child(i)
+  local function add(item, here, conditions)
     local p = policy.instance(item, here, sandbox.require)
-    if p then
-      if seen[p.name] then
-        here:complain(('policy "%s" is on this route twice; give one of them another name: { P, name = "..." }'):format(p.name))
-      end
-      seen[p.name] = true
-      out[#out + 1] = p
+    if not p then return end
+    if seen[p.name] then
+      here:complain(('policy "%s" is on this route twice; give one of them another name: { P, name = "..." }'):format(p.name))
     end
+    seen[p.name] = true
+    p.only_if = all_of(conditions)
+    out[#out + 1] = p
   end
+  for i, item in ipairs(v) do policy.expand(item, at:child(i), add) end
+  if #out > POLICIES_MAX then at:complain(("names %d policies; at most %d are possible"):format(#out, POLICIES_MAX)) end
   return out
 end
 
@@ -276,7 +288,7 @@ local function normal_policies(list)
   for i in ipairs(policy.hooks) do hooks[i] = {} end
   local upward = { tool_call = true, finish = true }     -- what comes from the model passes bottom to top
   for p, instance in ipairs(list) do
-    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options }
+    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if }
     for i, h in ipairs(policy.hooks) do
       local fn = instance.def.hooks[h]
       if fn then table.insert(hooks[i], upward[h] and 1 or #hooks[i] + 1, { fn = fn, policy = p - 1 }) end

@@ -13,7 +13,7 @@ local verdict = require "sluice.verdict"
 local M = {}
 
 M.config = config.config
-M.policy = policy.policy
+M.policy, M.chain, M.only_if = policy.policy, policy.chain, policy.only_if
 M.reject, M.reply, M.stop, M.drop = verdict.reject, verdict.reply, verdict.stop, verdict.drop
 M.sleep = host.sleep
 M.service, M.all = service.service, service.all
@@ -106,7 +106,7 @@ end)
 
 local features = {}
 for _, name in ipairs {
-  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "parts",
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
@@ -133,7 +133,7 @@ M.parts = setmetatable({}, {
 })
 
 local later = {}
-for _, name in ipairs { "cache", "chain", "only_if", "redis" } do
+for _, name in ipairs { "cache", "redis" } do
   later[name] = ("sluice.%s is not supported by this version"):format(name)
 end
 

@@ -375,6 +375,39 @@ local function policy(spec)
 end
 M.policy = host.seal(policy)
 
+-- ---- policies made of others
+
+M.composites = setmetatable({}, { __mode = "k" })       -- what sluice.chain and sluice.only_if returned -> what it stands for
+
+local composite_mt = { __metatable = false, __tostring = function() return "<policies>" end, [host.locked] = true,
+  __newindex = function() complain.blame "sluice.chain and sluice.only_if cannot be changed" end }
+
+local function composite(t)
+  local c = setmetatable({}, composite_mt)
+  M.composites[c] = t
+  return c
+end
+
+M.chain = host.seal(function(list)
+  if type(list) ~= "table" or M.definitions[list] or M.composites[list] or #list == 0 then complain.blame "sluice.chain takes a list of policies: sluice.chain { A, B }" end
+  return composite { items = list }
+end)
+
+M.only_if = host.seal(function(fn, item)
+  if type(fn) ~= "function" then complain.blame "sluice.only_if takes a function(ctx, head) and a policy" end
+  if item == nil then complain.blame "sluice.only_if: the policy is missing: sluice.only_if(function(ctx, head) ... end, P)" end
+  return composite { items = { item }, only_if = fn }
+end)
+
+-- Calls each(item, at, conditions) for every policy that an entry of a route stands for.
+function M.expand(item, at, each, conditions)
+  local t = M.composites[item]
+  if not t then return each(item, at, conditions or {}) end
+  local all = table.move(conditions or {}, 1, #(conditions or {}), 1, {})
+  all[#all + 1] = t.only_if
+  for i, inner in ipairs(t.items) do M.expand(inner, #t.items > 1 and at:child(i) or at, each, all) end
+end
+
 -- ---- a policy on a route
 
 local entry_fields = { name = true, mode = true, on_error = true }

@@ -305,6 +305,8 @@ function Gateway:ask(want)
   return x
 end
 
+-- Time passes while nobody asks.
+function Gateway:advance(duration) self.world:skip(milliseconds(duration)) end
 function Gateway:close() self.world:close() end
 function Gateway:count(name) return self.world:count(name) end
 

@@ -46,6 +46,7 @@ void verdict_free(struct verdict *v);
 struct exchange {
     const struct gateway *gateway;
     const struct route *route;
+    uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
 };
 
@@ -56,6 +57,8 @@ struct exchange_facts {
 };
 
 int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts);
+/* Asks each policy's only_if, once, before accept. 0 and x->off; or -1: one of them failed, told in the log; *policy is its index. */
+int exchange_only_if(struct exchange *x, size_t *policy);
 void exchange_close(struct exchange *x);               /* a ctx that a script kept says "this exchange is over" from now on */
 
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong

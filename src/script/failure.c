@@ -77,6 +77,8 @@ void exchange_shape_error(struct exchange *x, struct failure *f)
         struct error_job job = { x, f, entry, NULL };
         struct call c;
 
+        if (x->off & 1ull << entry->policy)
+            continue;
         if (exchange_run(x, &c, error_entry, &job, HOOK_MS, "the hook error may not wait") == CALL_FAILED || c.n_results > 0)
             log_say(LOG_ERROR, "policy.error", "hook \"error\" of policy \"%s\": %s", x->route->policies[entry->policy].name,
                     c.message ? c.message : "raised a verdict, which it may not");

@@ -177,6 +177,8 @@ static void policies(struct loaded *o, lua_State *L, struct route *r)
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route policies policy */
         r->policies[i].name = text(o, L, "name");
         r->policies[i].open_hooks = (unsigned)number(L, "open_hooks");
+        r->policies[i].only_if_ref = reference(o, L, "only_if");
+        r->conditional |= r->policies[i].only_if_ref != LUA_NOREF;
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* route */

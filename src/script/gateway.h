@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/breaker.h"
 #include "base/buf.h"
 #include "match/unit.h"
 #include "script/service.h"
@@ -66,7 +67,10 @@ struct model {
 struct policy {
     const char *name;
     unsigned open_hooks;                               /* bit per enum hook, plus FILTER_OPEN: on_error = "open" */
+    int only_if_ref;                                   /* function(ctx, head) -> does it take part in this exchange?; LUA_NOREF: always */
+    struct breaker breaker;                            /* on exchanges in which it failed; of this VM's thread */
 };
+#define POLICIES_MAX 64                                /* of a route: they are bits */
 #define FILTER_OPEN (1u << 31)
 
 struct hook_entry {
@@ -109,6 +113,7 @@ struct route {
     uint64_t heartbeat;                                /* ms [15 s] */
     struct policy *policies;
     size_t n_policies;
+    bool conditional;                                  /* one of them has an only_if */
     struct hook_entry *hooks[HOOK_COUNT];              /* in the order they run */
     size_t n_hooks[HOOK_COUNT];
     int table_ref;                                     /* what ctx reads of it: name, total, policies; LUA_NOREF for a files route */

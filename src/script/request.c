@@ -116,10 +116,49 @@ int exchange_open(struct exchange *x, const struct gateway *g, const struct rout
     struct call c;
     enum call_state state;
 
-    *x = (struct exchange){ g, r, LUA_NOREF };
+    *x = (struct exchange){ .gateway = g, .route = r, .ref = LUA_NOREF };
     state = exchange_run(x, &c, open_entry, &job, HOOK_MS, NULL);
     call_finish(&c);
     return state == CALL_RETURNED ? 0 : -1;
+}
+
+struct only_if_job { struct exchange *x; size_t policy; bool yes; };
+
+static int only_if_entry(lua_State *L)                 /* (job) */
+{
+    struct only_if_job *job = lua_touserdata(L, 1);
+
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->route->policies[job->policy].only_if_ref);
+    exchange_push_ctx(L, job->x, (int)job->policy);
+    exchange_push(L, job->x);
+    lua_rawgeti(L, -1, X_REQ);
+    lua_remove(L, -2);                                 /* job f ctx head */
+    lua_call(L, 2, 1);
+    job->yes = lua_toboolean(L, -1);
+    return 0;
+}
+
+int exchange_only_if(struct exchange *x, size_t *policy)
+{
+    for (size_t p = 0; p < x->route->n_policies; p++) {
+        struct only_if_job job = { x, p, false };
+        struct call c;
+        enum call_state state;
+
+        if (x->route->policies[p].only_if_ref == LUA_NOREF)
+            continue;
+        state = exchange_run(x, &c, only_if_entry, &job, HOOK_MS, "the function of sluice.only_if may not wait");
+        if (state != CALL_RETURNED || c.n_results > 0)
+            log_say(LOG_ERROR, "policy.failed", "policy %s: only_if: %s", x->route->policies[p].name, c.message ? c.message : "it raised a verdict");
+        bool good = state == CALL_RETURNED && c.n_results == 0;
+        call_finish(&c);
+        *policy = p;
+        if (!good)
+            return -1;
+        if (!job.yes)
+            x->off |= 1ull << p;
+    }
+    return 0;
 }
 
 struct read_job { struct exchange *x; const char *body; size_t len; bool bad_query; };

@@ -1,7 +1,6 @@
 /* Gates (ctx:gate): functions of policies that run beside the model. No text reaches the client before all have ended; a gate's verdict wins. */
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
@@ -32,20 +31,6 @@ static void set_clock(struct stream *s)
     s->due[CLOCK_GATE] = first;
 }
 
-static void tell_failure(const struct stream *s, const struct gate *g, const char *what)
-{
-    struct log_line line;
-
-    if (!log_begin(&line, LOG_ERROR, "policy.failed"))
-        return;
-    log_str(&line, "id", s->id);
-    log_str(&line, "route", s->route->name);
-    log_str(&line, "policy", policy_of(s, g)->name);
-    log_str(&line, "hook", hook_names[g->hook]);
-    log_str(&line, "message", what);
-    log_end(&line);
-}
-
 static void close_gate(struct stream *s, struct gate *g)
 {
     services_drop(s, &g->call);
@@ -64,7 +49,7 @@ static void failed(struct stream *s, struct gate *g, enum reason why, const char
     enum hook hook = g->hook;
     bool open = p->open_hooks & 1u << hook;
 
-    tell_failure(s, g, what);
+    policy_failed(s, g->policy, hook_names[g->hook], what);
     close_gate(s, g);
     if (!open)
         stream_fail_of(s, why, p->name, hook_names[hook]);

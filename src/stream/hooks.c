@@ -4,8 +4,6 @@
  */
 #include <string.h>
 
-#include "base/log.h"
-#include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
 
@@ -15,27 +13,13 @@
 static const struct hook_entry *entry_of(const struct stream *s) { return &s->route->hooks[s->hook][s->hook_at]; }
 static const struct policy *policy_of(const struct stream *s) { return &s->route->policies[entry_of(s)->policy]; }
 
-static void tell_failure(struct stream *s, const char *what)
-{
-    struct log_line line;
-
-    if (!log_begin(&line, LOG_ERROR, "policy.failed"))
-        return;
-    log_str(&line, "id", s->id);
-    log_str(&line, "route", s->route->name);
-    log_str(&line, "policy", policy_of(s)->name);
-    log_str(&line, "hook", hook_names[s->hook]);
-    log_str(&line, "message", what);
-    log_end(&line);
-}
-
 /* The hook raised, or ran out of time or memory. True: its policy is open for that, go on with the next. */
 static bool failed(struct stream *s)
 {
     const struct policy *p = policy_of(s);
     bool open = s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook);
 
-    tell_failure(s, s->call.message);
+    policy_failed(s, entry_of(s)->policy, hook_names[s->hook], s->call.message);
     if (!open) {
         stream_call_failed(s, p->name, hook_names[s->hook]);
         return false;
@@ -84,7 +68,7 @@ static bool judged(struct stream *s)
         stream_close(s, REASON_STOPPED);
         break;
     case VERDICT_WRONG:
-        tell_failure(s, v.wrong);
+        policy_failed(s, entry_of(s)->policy, hook_names[s->hook], v.wrong);
         if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
             go_on = true;
         else
@@ -136,10 +120,13 @@ static void phase_over(struct stream *s);
 
 static void run(struct stream *s)
 {
-    while (s->hook_at < s->route->n_hooks[s->hook]) {
-        if (!took(s, exchange_hook(&s->exchange, &s->call, s->hook, s->hook_at)))
+    for (; s->hook_at < s->route->n_hooks[s->hook]; s->hook_at++) {
+        enum policy_turn turn = policy_turn(s, entry_of(s)->policy, 1u << s->hook, hook_names[s->hook]);
+
+        if (turn == POLICY_REFUSES)
             return;
-        s->hook_at++;
+        if (turn == POLICY_RUNS && !took(s, exchange_hook(&s->exchange, &s->call, s->hook, s->hook_at)))
+            return;
     }
     phase_over(s);
 }

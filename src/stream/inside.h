@@ -72,6 +72,7 @@ struct stream {
     uint64_t closed_at;                                /* when the client's side was over; 0: it is not */
     uint64_t began, first_sent, last_sent, waiting_since, waited_ms;
 
+    uint64_t tripped, ran, broke;                      /* policies.c: a bit a policy: its breaker is open; it ran; it failed */
     struct exchange exchange;
     bool exchange_ok;
     struct call call;                                  /* the hook or filter that runs or waits */
@@ -139,6 +140,14 @@ void hooks_begin(struct stream *s, enum hook h);       /* the hooks of an answer
 void hooks_next(struct stream *s);                     /* after the body came */
 void hooks_resume(struct stream *s, enum call_state got);
 void hooks_log(struct stream *s);                      /* starts the log hooks */
+
+/* policies.c */
+bool policies_admit(struct stream *s);                 /* before the first hook; false: the stream has failed */
+enum policy_turn { POLICY_RUNS, POLICY_PASSES, POLICY_REFUSES };
+/* May this policy's hook or filter run? PASSES: it takes no part. REFUSES: its breaker is open and so closed to clients; the stream has failed. */
+enum policy_turn policy_turn(struct stream *s, int policy, unsigned open_bit, const char *hook);
+void policy_failed(struct stream *s, int policy, const char *hook, const char *what);
+void policies_settle(struct stream *s);                /* at the end: the breakers are told */
 
 /* attempt.c */
 void attempts_start(struct stream *s);                 /* after the request hooks */

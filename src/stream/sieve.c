@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
@@ -35,20 +34,6 @@ static bool is_last(const struct stream *s, const struct piece *p)
 
 /* ---- failures */
 
-static void tell_failure(struct stream *s, const char *what)
-{
-    struct log_line line;
-
-    if (!log_begin(&line, LOG_ERROR, "policy.failed"))
-        return;
-    log_str(&line, "id", s->id);
-    log_str(&line, "route", s->route->name);
-    log_str(&line, "policy", policy_of(s)->name);
-    log_str(&line, "hook", "filter");
-    log_str(&line, "message", what);
-    log_end(&line);
-}
-
 static bool is_open(const struct stream *s) { return policy_of(s)->open_hooks & FILTER_OPEN; }
 
 /* on_error = "open": this stage is taken out of the stream; what it held goes on as it was. */
@@ -65,7 +50,7 @@ static enum pass skip_stage(struct stream *s, struct held *h)
 
 static enum pass failed(struct stream *s, struct held *h, const char *what)
 {
-    tell_failure(s, what);
+    policy_failed(s, filter_of(s)->policy, "filter", what);
     if (is_open(s))
         return skip_stage(s, h);
     stream_fail(s, REASON_POLICY_ERROR);
@@ -74,7 +59,7 @@ static enum pass failed(struct stream *s, struct held *h, const char *what)
 
 static enum pass call_failed(struct stream *s, struct held *h)
 {
-    tell_failure(s, s->call.message);
+    policy_failed(s, filter_of(s)->policy, "filter", s->call.message);
     if (!is_open(s)) {
         stream_call_failed(s, policy_of(s)->name, "filter");
         return OVER;
@@ -299,7 +284,7 @@ static enum pass leave(struct stream *s, struct held *h, const struct piece *p)
     }
     if (filter_of(s)->kind == FILTER_RAW || utf8_valid(s->sieve_text.data ? s->sieve_text.data : "", s->sieve_text.len))
         return NEXT_STAGE;
-    tell_failure(s, "what it let go is no valid UTF-8: it cuts or replaces parts of characters");
+    policy_failed(s, filter_of(s)->policy, "filter", "what it let go is no valid UTF-8: it cuts or replaces parts of characters");
     stream_fail(s, REASON_POLICY_ERROR);
     return OVER;
 }
@@ -326,6 +311,11 @@ static void go_on(struct stream *s, const struct piece *p)
             continue;
         if (s->sieve_text.len == 0 && !is_last(s, p))
             break;                                     /* the stage before dropped or held it all */
+        enum policy_turn turn = policy_turn(s, filter_of(s)->policy, FILTER_OPEN, "filter");
+        if (turn == POLICY_REFUSES)
+            return;
+        if (turn == POLICY_PASSES)
+            continue;
         if (enter(s, p) == OVER)
             return;
     }

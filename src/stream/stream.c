@@ -213,6 +213,7 @@ static void settle(struct stream *s)
     answer_flush(s);
     if (s->state == LOGGING && s->logged) {
         stream_record(s);
+        policies_settle(s);
         stream_move(s, CLOSED);
         s->host->wake(s->owner, 0);
         s->host->closed(s->owner);
@@ -253,10 +254,10 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
 
     struct exchange_facts known = { .id = s->id, .request = facts->request, .ip = facts->ip };
     s->exchange_ok = exchange_open(&s->exchange, g, r, &known) == 0;
-    if (s->exchange_ok)
-        hooks_start(s);
-    else
+    if (!s->exchange_ok)
         stream_fail(s, REASON_POLICY_MEMORY);
+    else if (policies_admit(s))
+        hooks_start(s);
     settle(s);
 }
 
