@@ -21,6 +21,7 @@ local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
 local DEFAULT_HOLD = 64 * 1024
 
 M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
+M.part_names = setmetatable({}, { __mode = "k" })       -- what makes a part -> its name in sluice.parts
 
 local function here(text) complain.here(text) end
 
@@ -110,7 +111,7 @@ local function one_filter(f, name)
   if type(f) ~= "table" then return here(("%s must be a table { text = function(text, ctx, part) ... end }, is %s"):format(what, schema.show(f))) end
   local good = true
   local function bad(text) good = false; here(("%s: %s"):format(what, text)) end
-  local keys = {}
+  local meant, keys = suggest.meant(f, filter_known), {}
   for k in pairs(f) do keys[#keys + 1] = k end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
@@ -121,8 +122,9 @@ local function one_filter(f, name)
     end
   end
   if f.match ~= nil and (f.text ~= nil or f.check ~= nil) then bad "match, text and check exclude each other: write a list of filters" end
-  if f.match == nil and f.replace ~= nil then bad "replace needs match" end
-  if f.match == nil and f.text == nil and f.check == nil then bad "needs match and replace, or text = function(text, ctx, part), or check" end
+  local works = f.match or f.text or f.check or meant.match or meant.text or meant.check
+  if f.match == nil and f.replace ~= nil and not meant.match then bad "replace needs match" end
+  if f.replace == nil and not works then bad "needs match and replace, or text = function(text, ctx, part), or check" end
   local out = good and (f.match ~= nil and match_filter(f, bad) or unit_filter(f, bad)) or {}
   if f.when ~= nil and type(f.when) ~= "function" then bad(("when must be a function(ctx), is %s"):format(schema.show(f.when))) end
   out.when = f.when
@@ -254,7 +256,10 @@ local function option_schemas(options, name)
         if not option_fields[field] then here(('%s: unknown setting "%s"%s'):format(what, tostring(field), suggest.hint(field, option_fields))) end
       end
       local kinds, good = type(o.type) == "table" and o.type or { o.type }, true
-      if #kinds == 0 then good = false; here(what .. ": a type is missing") end
+      if #kinds == 0 then
+        good = false
+        if not suggest.meant(o, option_fields).type then here(what .. ": a type is missing") end
+      end
       for _, t in ipairs(kinds) do
         if not types[t] then good = false; here(('%s: unknown type %s%s'):format(what, schema.show(t), suggest.hint(t, types))) end
       end
@@ -340,16 +345,21 @@ end
 -- ---- sluice.policy
 
 local policy_fields = { name = true, api = true, doc = true, options = true, on_error = true, mode = true }
+local policy_known = {}
+for _, t in ipairs { policy_fields, all_hooks } do for k in pairs(t) do policy_known[k] = true end end
 
 local function policy(spec)
   if type(spec) ~= "table" then complain.blame("sluice.policy takes a table: sluice.policy { name = ... }") end
   local P, def = {}, { hooks = {}, filters = {} }
-  if type(spec.name) ~= "string" or not spec.name:find("^[%w_%-%.]+$") then
-    here(("sluice.policy: name must be a word, is %s"):format(schema.show(spec.name)))
-    def.name = "?"
+  local meant = suggest.meant(spec, policy_known)
+  if spec.name == nil then
+    if not meant.name then here 'sluice.policy: "name" is missing, such as name = "ask"' end
+  elseif type(spec.name) ~= "string" or not spec.name:find("^[%w_%-%.]+$") then
+    here(('sluice.policy: name must be a word such as "ask", is %s'):format(schema.show(spec.name)))
   else
     def.name = spec.name
   end
+  def.named, def.name = def.name ~= nil, def.name or "?"
   if spec.api ~= nil and spec.api ~= 1 then here(('policy "%s": api must be 1, is %s'):format(def.name, schema.show(spec.api))) end
   if spec.doc ~= nil and type(spec.doc) ~= "string" then here(('policy "%s": doc must be a text'):format(def.name)) end
   local function note(text) here(('policy "%s": %s'):format(def.name, text)) end
@@ -365,10 +375,7 @@ local function policy(spec)
     if all_hooks[k] then
       set_hook(def, k, spec[k])
     else
-      local known = {}
-      for f in pairs(policy_fields) do known[f] = true end
-      for f in pairs(all_hooks) do known[f] = true end
-      here(('sluice.policy has no field "%s"%s'):format(tostring(k), suggest.hint(k, known)))
+      here(('sluice.policy has no field "%s"%s'):format(tostring(k), suggest.hint(k, policy_known)))
     end
   end
   return setmetatable(P, policy_mt)
@@ -399,11 +406,12 @@ function M.instance(v, at, require)
     end
     P = module
   end
+  if M.part_names[P] then return at:complain(("write sluice.parts.%s { ... }: a part needs its options, if only { }"):format(M.part_names[P])) end
   local def = type(P) == "table" and M.definitions[P]
   if not def then
     return at:complain(("must be a policy, the name of a module that returns one, or a table of either with options; is %s"):format(schema.show(P)))
   end
-  local out = { name = def.name, def = def, open_hooks = def.open_hooks }
+  local out = { name = def.named and def.name or nil, def = def, open_hooks = def.open_hooks }
   if given.name ~= nil and (type(given.name) ~= "string" or not given.name:find("^[%w_%-%.]+$")) then
     at:child("name"):complain(("must be a word, is %s"):format(schema.show(given.name)))
   elseif given.name then
@@ -413,7 +421,7 @@ function M.instance(v, at, require)
   if given.on_error ~= nil then
     out.open_hooks = on_error_bits(given.on_error, function(text) at:child("on_error"):complain(text) end)
   end
-  local values, keys = {}, {}
+  local meant, values, keys = suggest.meant(given, def.options), {}, {}
   for k in pairs(given) do if k ~= 1 and not entry_fields[k] then keys[#keys + 1] = k end end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
@@ -432,7 +440,7 @@ function M.instance(v, at, require)
     if given[k] == nil then
       if s.o.default ~= nil then
         values[k] = option_value(s, s.o.default, at)
-      elseif s.o.required then
+      elseif s.o.required and not meant[k] then
         at:complain(('policy "%s" needs the option "%s"%s'):format(def.name, k, s.o.doc and ": " .. s.o.doc or ""))
       end
     end
