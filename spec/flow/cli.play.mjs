@@ -56,6 +56,14 @@ test("a command without what it needs tells its usage; a directory that is not t
   }
 });
 
+test("quickstart.sh: what it does not know it refuses, before it installs or builds anything", () => {
+  for (const args of [["--frob"], ["--once"], ["--once", "two", "questions"], ["What is Sluice?"], [""]]) {
+    const r = spawnSync("/bin/sh", [path.join(ROOT, "examples/quickstart.sh"), ...args], { encoding: "utf8", cwd: dir, env: { PATH: "/nowhere" }, timeout: 60_000 });
+    assert.equal(r.status, 2, args.join(" "));
+    assert.match(r.stderr, /^sluice: .*sh examples\/quickstart\.sh.*--once .*\n$/);
+  }
+});
+
 test("check: a good file is ok, exit 0", () => {
   const r = sluice("check", path.join(ROOT, "examples/ask/gateway.lua"));
   assert.equal(r.code, 0, r.err);
