@@ -21,7 +21,7 @@ static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
     "  sluice run FILE      run the gateway that FILE (Lua) describes\n"
-    "  sluice check FILE    load FILE and all it names; tell every mistake with its line; exit 0 or 1\n"
+    "  sluice check FILE    load FILE and all it names; tell every mistake in the configuration; exit 0 or 1\n"
     "  sluice test DIR      run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "\n"
     "Options\n"
