@@ -144,6 +144,25 @@ function M.list(check)
   end
 end
 
+-- Matchers, or Lua patterns as texts, or a list of either: one matcher.
+function M.matcher(v, bad)
+  local list = type(v) == "table" and v or { v }
+  if #list == 0 then return bad "match names nothing, so it would never run" end
+  local out = {}
+  for i, m in ipairs(list) do
+    if type(m) == "string" then
+      local ok, made = host.base.pcall(host.match.pattern, m)
+      if not ok then return bad("match: " .. tostring(made)) end
+      out[i] = made
+    elseif host.is_matcher(m) then
+      out[i] = m
+    else
+      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(show(m)))
+    end
+  end
+  return #out == 1 and out[1] or host.match.any(out)
+end
+
 M.unset = unset
 
 return M
