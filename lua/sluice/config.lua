@@ -343,7 +343,7 @@ function M.check(result, main)
   local raw = given.t
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
-  check_services(c)
+  if not meant.services then check_services(c) end
   if complain.any() then return nil end
 
   local l = c.limits or {}

@@ -115,7 +115,7 @@ function M.map(check, what, pattern)
       if type(k) ~= "string" then
         at:child(k):complain(("%s needs a name: write NAME = ..."):format(what))
       elseif not k:find(pattern) then
-        at:child(k):complain(("the name of %s may have letters, digits and - _ . : / only, is %s"):format(what, show(k)))
+        at:child(k):complain(("the name of %s may have letters, digits and %s only, is %s"):format(what, pattern:find(":", 1, true) and "- _ . : /" or "- _ .", show(k)))
       else
         names[#names + 1] = k
       end

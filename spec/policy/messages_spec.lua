@@ -39,6 +39,8 @@ local CASES = {
 
   { "sluice.config", { listen = 'lisen = ":0"' }, '3: lisen: sluice.config has no setting "lisen"; did you mean "listen"?' },
   { "models", { models = "model = { m = print }" }, '4: model: sluice.config has no setting "model"; did you mean "models"?' },
+  { "services", { code = "local d = sluice.service 'd'", listen = 'listen = ":0", servces = { d = { url = "http://d.test" } }' },
+    '3: servces: sluice.config has no setting "servces"; did you mean "services"?' },
   { "a path", { path = 'pth = "/a"' }, '6: routes.a.pth: a route has no setting "pth"; did you mean "path"?' },
   { "a front", { front = 'fornt = "token"' }, '6: routes.a.fornt: a route has no setting "fornt"; did you mean "front"?' },
   { "a target", { target = 'taget = "m"' }, '6: routes.a.taget: a route has no setting "taget"; did you mean "target"?' },
