@@ -36,8 +36,12 @@ else
   BUILD_PACKAGES="$BUILD_PACKAGES node-llhttp"
 fi
 
-# usage: build ROOT PRESET
+# Says that it builds when that takes a while: a program that is newer than its sources does not.
+# usage: build ROOT PRESET DIR
 build() {
+  if [ ! -x "$1/$3/sluice" ] || find "$1/src" "$1/lua" "$1/CMakeLists.txt" -type f ! -name '*.md' -newer "$1/$3/sluice" | grep -q .; then
+    echo "sluice: building $3/sluice (preset $2, output in $3/build.log) ..." >&2
+  fi
   (cd "$1" && { [ -f "$3/build.ninja" ] || cmake --preset "$2" >/dev/null; } && cmake --build --preset "$2" >"$3/build.log" 2>&1) || {
     [ -f "$1/$3/build.log" ] && tail -n 40 "$1/$3/build.log" >&2
     echo "sluice: the build failed (preset $2)" >&2

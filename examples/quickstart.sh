@@ -7,6 +7,11 @@
 #
 # SLUICE_LISTEN (default 127.0.0.1:4001), LLM_BASE_URL, LLM_API_KEY and LLM_MODEL are handed on.
 set -eu
+case "$#,${1:-}" in
+0, | 2,--once) ;;
+*,--once) echo 'sluice: --once wants one question: sh examples/quickstart.sh --once "What is Sluice?"' >&2; exit 2 ;;
+*) echo "sluice: unknown argument \"$1\": write sh examples/quickstart.sh, or behind it --once \"question\"" >&2; exit 2 ;;
+esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/packages.sh"
 
@@ -22,7 +27,7 @@ if [ "${1:-}" != --once ]; then
   exec "$root/build/sluice" run "$root/examples/ask/gateway.lua"
 fi
 
-question=${2:?'--once wants a question: sh examples/quickstart.sh --once "What is Sluice?"'}
+question=$2
 work=$(mktemp -d)
 trap 'kill "$gateway" 2>/dev/null || :; rm -rf "$work"' EXIT INT TERM
 SLUICE_LISTEN=127.0.0.1:0 "$root/build/sluice" run "$root/examples/ask/gateway.lua" 2>"$work/log" &

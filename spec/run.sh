@@ -19,6 +19,11 @@ build "$root" thread build/thread
 build "$root" dev build/dev
 
 cd "$root"
-ctest --test-dir build/thread --output-on-failure -j 2 -R '^(flow|c.(base|wire|net))' "$@"    # races
-ctest --test-dir build --output-on-failure -R '^(flow.(life|pressure)|bench)' "$@"           # memory as it is without sanitizers
-ctest --test-dir build/dev --output-on-failure -j 2 "$@"                                      # everything, under ASan and UBSan
+worst=0
+run() {
+  ctest --output-on-failure "$@" || { code=$?; [ "$code" -le "$worst" ] || worst=$code; }
+}
+run --test-dir build/thread -j 2 -R '^(flow|c.(base|wire|net))' "$@"    # races
+run --test-dir build -R '^(flow.(life|pressure)|bench)' "$@"            # memory as it is without sanitizers
+run --test-dir build/dev -j 2 "$@"                                       # everything, under ASan and UBSan
+exit "$worst"

@@ -1,5 +1,6 @@
 /* The command line: sluice run FILE, sluice check FILE, sluice test DIR. */
 #include <curl/curl.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
     "  sluice run FILE      run the gateway that FILE (Lua) describes\n"
-    "  sluice check FILE    load FILE and all it names; tell every mistake with its line; exit 0 or 1\n"
+    "  sluice check FILE    load FILE and all it names; tell every mistake in the configuration; exit 0 or 1\n"
     "  sluice test DIR      run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "\n"
     "Options\n"
@@ -88,6 +89,10 @@ static int run(const struct command *c)
 
 static int test(const struct command *c)
 {
+    if (access(c->file, R_OK) != 0) {
+        fprintf(stderr, "sluice: test: cannot read %s: %s; name a directory with files that end in _spec.lua, or one such file\n", c->file, strerror(errno));
+        return EXIT_USAGE;
+    }
     return testing_run(c->file, c->more, c->rest);
 }
 
@@ -95,6 +100,23 @@ static int usage(const char *what, const char *word)
 {
     fprintf(stderr, "sluice: %s%s\nTry: sluice --help\n", what, word);
     return EXIT_USAGE;
+}
+
+static const struct command_kind {
+    const char *name, *needs, *usage;
+    int (*run)(const struct command *c);
+} commands[] = {
+    { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", run },
+    { "check", "a gateway file", "sluice check FILE", check },
+    { "test", "a directory of specs", "sluice test DIR [-- busted's options]", test },
+};
+
+static const struct command_kind *command_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
 }
 
 static const struct option options[] = {
@@ -107,7 +129,6 @@ int main(int argc, char **argv)
     enum log_level level = LOG_INFO;
     enum log_format format = LOG_TEXT;
     struct command c = { 0 };
-    int (*what)(const struct command *) = NULL;
 
     for (int o; (o = getopt_long(argc, argv, "hv", options, NULL)) != -1;) {
         switch (o) {
@@ -135,24 +156,26 @@ int main(int argc, char **argv)
     if (optind == argc)
         return usage("what shall I do?", "");
     c.name = argv[optind++];
-    what = strcmp(c.name, "run") == 0 ? run : strcmp(c.name, "check") == 0 ? check : strcmp(c.name, "test") == 0 ? test : NULL;
-    if (!what)
+    const struct command_kind *kind = command_of(c.name);
+    if (!kind)
         return usage("unknown command ", c.name);
-    if (optind == argc)
-        return usage("which file? sluice ", argv[optind - 1]);
+    if (optind == argc) {
+        fprintf(stderr, "sluice: %s needs %s\nUsage: %s\n", c.name, kind->needs, kind->usage);
+        return EXIT_USAGE;
+    }
     c.more = argc - optind - 1;
     c.rest = argv + optind + 1;
-    if (c.more > 0 && what != test)
+    if (c.more > 0 && kind->run != test)
         return usage("one file is enough: ", argv[optind + 1]);
     c.file = argv[optind];
 
-    log_setup(what == test && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
+    log_setup(kind->run == test && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (watchdog_start() != 0) {
         fprintf(stderr, "sluice: cannot start the watchdog thread\n");
         return EXIT_BAD;
     }
-    int code = what(&c);
+    int code = kind->run(&c);
     watchdog_stop();
     named_forget_idle();
     curl_global_cleanup();

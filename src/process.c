@@ -30,6 +30,7 @@ struct process {
     uv_async_t ended;
     struct worker *workers[WORKERS_MAX];
     int n_workers;
+    struct metrics metrics;                            /* what is no worker's: reloads */
     atomic_int running;
     bool draining;
 };
@@ -52,7 +53,7 @@ static void log_metrics(struct process *p)
     if (!log_begin(&line, LOG_INFO, "metrics"))
         return;
     for (int m = 0; m < METRIC_COUNT; m++) {
-        int64_t sum = 0;
+        int64_t sum = metrics_get(&p->metrics, m);
         for (int i = 0; i < p->n_workers; i++)
             sum += metrics_get(worker_metrics(p->workers[i]), m);
         log_int(&line, metrics_name(m), sum);
@@ -129,6 +130,7 @@ static void reload(struct process *p)
     tell_what_stays(p, next[0]->gateway);
     for (int i = 0; i < p->n_workers; i++)
         worker_reload(p->workers[i], next[i]);
+    metrics_add(&p->metrics, METRIC_reloads, 1);
     struct log_line line;
     if (log_begin(&line, LOG_INFO, "reload")) {
         log_int(&line, "generation", (int64_t)p->generation);

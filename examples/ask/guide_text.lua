@@ -20,7 +20,7 @@ installs what is missing, builds, and runs `examples/ask/gateway.lua`. Open `htt
 curl -N 'http://127.0.0.1:4001/api/stream?q=What+is+a+filter%3F'
 ```
 
-`sluice check FILE` tells every mistake in a gateway file with its line; `sluice run FILE` runs it.]==] },
+`build/sluice check FILE` tells every mistake in a gateway file's configuration with its line; `build/sluice run FILE` runs it.]==] },
 
 { title = "A real model behind the gateway", also = "openai upstream key provider url llm_base_url vllm ollama api connect", text = [==[
 Set three variables and start again:
@@ -163,7 +163,7 @@ it("streams", function()
 end)
 ```
 
-`sluice test DIR` runs such specs on the real stream machine, with a virtual clock and scripted upstreams.]==] },
+`build/sluice test DIR` runs such specs on the real stream machine, with a virtual clock and scripted upstreams.]==] },
 
 { title = "Reading the stream in a browser", also = "eventsource javascript client page browser sse event stream", text = [==[
 ```js

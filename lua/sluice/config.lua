@@ -53,12 +53,12 @@ end
 
 local clocks = schema.record({
   connect = { schema.duration }, first_token = { schema.duration }, gap = { schema.duration }, total = { schema.duration },
-}, "timeout")
+}, "timeout", '{ total = "60s" }')
 
 local limits = schema.record({
   head = { schema.size }, body = { schema.size }, connections = { schema.integer(1, 10000000) },
   head_timeout = { schema.duration }, body_timeout = { schema.duration }, idle_timeout = { schema.duration }, write_stall = { schema.duration },
-}, "limits")
+}, "limits", "{ connections = 1000 }")
 
 -- ---- models
 
@@ -99,27 +99,30 @@ end
 
 local model_record = schema.record({
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
-  url = { url }, model = { schema.text("the model's name at the provider", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
+  url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
   answer = { schema.func },
 }, "a model")
 
 local function model(v, at)
   if type(v) == "function" then v = { answer = v } end
-  local m = model_record(v, at)
-  if not m then return nil end
+  if type(v) ~= "table" then
+    return at:complain(('must be a table or a function, such as { provider = "openai", model = "gpt-4o-mini" } or function(req, out) ... end, is %s'):format(schema.show(v)))
+  end
+  local m, meant = model_record(v, at)
+  if meant.answer then return m end
   if v.answer ~= nil then
     for _, k in ipairs { "provider", "url", "model", "key", "ca" } do
       if v[k] ~= nil then at:child(k):complain(('a model with an answer function has no %s'):format(k)) end
     end
     return m
   end
-  if v.provider == nil then
+  if v.provider == nil and not meant.provider then
     at:complain("needs a provider (and model), or an answer = function(req, out)")
     return m
   end
-  if v.model == nil then at:complain('"model" is missing: the model\'s name at the provider') end
+  if v.model == nil and not meant.model then at:complain('"model" is missing: the model\'s name at the provider') end
   m.url = m.url or (v.url == nil and m.provider and m.provider.url) or nil
-  if v.url == nil and m.provider and not m.url then at:complain(('"url" is missing: the dialect "%s" has no default'):format(m.provider.name)) end
+  if v.url == nil and m.provider and not m.url and not meant.url then at:complain(('"url" is missing: the dialect "%s" has no default'):format(m.provider.name)) end
   return m
 end
 
@@ -172,10 +175,10 @@ local function policies(v, at)
   local function add(item, here, conditions)
     local p = policy.instance(item, here, sandbox.require)
     if not p then return end
-    if seen[p.name] then
+    if p.name and seen[p.name] then
       here:complain(('policy "%s" is on this route twice; give one of them another name: { P, name = "..." }'):format(p.name))
     end
-    seen[p.name] = true
+    seen[p.name or ""] = true
     p.only_if = all_of(conditions)
     out[#out + 1] = p
   end
@@ -188,19 +191,19 @@ local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { function(v, at) return dialect.resolve("front", v, at) end },
   target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
-}, "a route")
+}, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
 local function route(v, at)
-  local r = route_record(v, at)
+  local r, meant = route_record(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
     for _, k in ipairs { "front", "target", "policies", "timeout", "heartbeat" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
-  else
-    if v.front == nil then at:complain('"front" is missing: what its clients speak, such as front = "token" (or files = "DIR" to serve files)') end
-    if v.target == nil then at:complain('"target" is missing: the name of the model that answers') end
+  elseif not meant.files then
+    if v.front == nil and not meant.front then at:complain('"front" is missing: what its clients speak, such as front = "token" (or files = "DIR" to serve files)') end
+    if v.target == nil and not meant.target then at:complain('"target" is missing: the name of the model that answers') end
   end
   return r
 end
@@ -217,9 +220,9 @@ local whole = schema.record({
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
   memory = { schema.size },
-  services = { schema.map(service_record, "a service's name", "^[%w_%-%.]+$") },
-  models = { schema.map(model, "a model's name", "^[%w_%-%.:/]+$") },
-  routes = { schema.map(route, "a route's name", "^[%w_%-%.:/]+$"), required = "at least one route" },
+  services = { schema.map(service_record, "a service", "^[%w_%-%.]+$") },
+  models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
+  routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
 }, "sluice.config")
 
 local made = setmetatable({}, { __mode = "k" })         -- what sluice.config returned -> what it was given and where
@@ -243,14 +246,14 @@ end
 local PLAN_MAX = 8                                      -- as script/gateway.h says
 
 -- Names that must agree with each other: targets, paths.
-local function check_names(c, raw, at)
+local function check_names(c, raw, meant, at)
   local models, paths = {}, {}
   for _, m in ipairs(c.models or {}) do models[m.name] = true end
   for _, r in ipairs(c.routes or {}) do
     local here = at:child("routes"):child(r.name)
     local v = r.value
     for _, target in ipairs(v and v.target or {}) do
-      if not models[target] and not schema.unset(target) then
+      if not models[target] and not schema.unset(target) and not meant.models then
         local known = next(models) and (" (known: %s)"):format(suggest.list(models)) or " (models is empty)"
         here:child("target"):complain(('unknown model "%s"%s%s'):format(target, suggest.hint(target, models), known))
       end
@@ -340,7 +343,8 @@ end
 function M.check(result, main)
   local given = made[result]
   if not given then
-    complain.at(main, nil, "the file must end with `return sluice.config { ... }`")
+    complain.at(main, sandbox.last_line(main), ("the file must end with `return sluice.config { ... }`, but it returns %s"):format(
+      result == nil and "nothing" or schema.show(result)))
     return nil
   end
   local file_name = given.file or main
@@ -349,9 +353,9 @@ function M.check(result, main)
   lines[""] = lines[""] or given.line
   local at = schema.at(file_name, lines)
   local raw = given.t
-  local c = whole(raw, at)
-  check_names(c, raw, at)
-  check_services(c)
+  local c, meant = whole(raw, at)
+  check_names(c, raw, meant, at)
+  if not meant.services then check_services(c) end
   if complain.any() then return nil end
 
   local l = c.limits or {}

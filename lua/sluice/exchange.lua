@@ -20,6 +20,18 @@ local function set_of(...)
   return s
 end
 
+-- Methods that tell who calls them with a dot to use a colon.
+local function by_colon(what, methods)
+  local checked = {}
+  for name, method in pairs(methods) do
+    checked[name] = function(self, ...)
+      if type(self) ~= "table" then error(("write %s:%s(...) with a colon, not a dot"):format(what, name), 2) end
+      return method(self, ...)
+    end
+  end
+  return checked
+end
+
 -- ---- head and req: the same table; its metatable changes when the body was read
 
 local head_fields = { "method", "path", "headers", "query", "ip", "dialect" }
@@ -35,10 +47,15 @@ local in_req = set_of(head_fields, body_fields)
 local function facts(req) return host.unbox(rawget(req, 1)) end
 local function of(ctx) return host.unbox(rawget(ctx, 1)) end
 
+-- Whoever writes `req.q` means the query's.
+local function in_query(name, k, known)
+  return not suggest.nearest(k, known) and ("; did you mean %s.query.%s?"):format(name, tostring(k)) or nil
+end
+
 local head_mt = { __metatable = false, __name = "head" }
 function head_mt.__index(head, k)
   if in_head[k] then return facts(head)[k] end
-  unknown("head", k, in_head, in_req[k] and ": the body is not read yet, use the hook validate" or nil)
+  unknown("head", k, in_head, in_req[k] and ": the body is not read yet, use the hook validate" or in_query("head", k, in_head))
 end
 function head_mt.__newindex(_, k) error(('head.%s cannot be set'):format(tostring(k)), 2) end
 
@@ -57,7 +74,7 @@ function req_mt.__index(req, k)
   local known = {}
   for name in pairs(in_req) do known[name] = true end
   for name in pairs(methods) do known[name] = true end
-  unknown("request", k, known)
+  unknown("request", k, known, in_query("req", k, known))
 end
 function req_mt.__newindex(req, k, v)
   if not settable[k] then
@@ -144,6 +161,8 @@ function methods.tokens(req)                           -- an estimate: four byte
   return n
 end
 
+methods = by_colon("req", methods)
+
 -- ---- ctx
 
 local ctx_methods = {}
@@ -213,6 +232,8 @@ function ctx_methods.gate(ctx, fn)
   if type(fn) ~= "function" then error(("ctx:gate takes a function, not a %s"):format(type(fn)), 2) end
   host.gate(fn, p)
 end
+
+ctx_methods = by_colon("ctx", ctx_methods)
 
 local function shared(x)
   local t = x[SHARED]

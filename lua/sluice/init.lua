@@ -117,7 +117,7 @@ for _, name in ipairs { "banned_words", "cors", "hide_reasoning", "limits", "mas
 M.parts = setmetatable({}, {
   __index = function(_, name)
     if not parts[name] then complain.blame(('there is no part "%s"%s (there are: %s)'):format(tostring(name), suggest.hint(name, parts), suggest.list(parts))) end
-    return host.seal(function(options)
+    local make = host.seal(function(options)
       if options ~= nil and type(options) ~= "table" then complain.blame(("sluice.parts.%s takes a table of options"):format(name)) end
       local entry = { sandbox.public_module("sluice.parts." .. name) }
       for k, v in pairs(options or {}) do
@@ -126,6 +126,8 @@ M.parts = setmetatable({}, {
       end
       return entry
     end)
+    policy.part_names[make] = name
+    return make
   end,
   __newindex = function() error("sluice.parts is read-only", 2) end,
   __metatable = false,

@@ -1,6 +1,7 @@
 -- Policies: `local P = sluice.policy { ... }`, then `function P.validate(req, ctx) ... end`. What is wrong is noted at the line where it is written.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local option = require "sluice.option"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 local frozen = require "sluice.frozen"
@@ -21,29 +22,9 @@ local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
 local DEFAULT_HOLD = 64 * 1024
 
 M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
+M.part_names = setmetatable({}, { __mode = "k" })       -- what makes a part -> its name in sluice.parts
 
 local function here(text) complain.here(text) end
-
--- ---- matchers
-
--- Matchers, or Lua patterns as texts, or a list of either: one matcher.
-local function matcher_of(v, bad)
-  local list = type(v) == "table" and v or { v }
-  if #list == 0 then return bad "match names nothing, so it would never run" end
-  local out = {}
-  for i, m in ipairs(list) do
-    if type(m) == "string" then
-      local ok, made = host.base.pcall(host.match.pattern, m)
-      if not ok then return bad("match: " .. tostring(made)) end
-      out[i] = made
-    elseif host.is_matcher(m) then
-      out[i] = m
-    else
-      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(schema.show(m)))
-    end
-  end
-  return #out == 1 and out[1] or host.match.any(out)
-end
 
 -- ---- filters
 
@@ -76,7 +57,7 @@ M.unit_of = unit_of
 
 local function match_filter(f, bad)
   local out = { kind = KIND.match }
-  if type(f.match) == "function" then out.match_fn = f.match else out.match = matcher_of(f.match, bad) end
+  if type(f.match) == "function" then out.match_fn = f.match else out.match = schema.matcher(f.match, bad) end
   if f.unit ~= nil then bad "match finds by itself what belongs together: it takes no unit" end
   if type(f.replace) == "string" then
     out.replace = f.replace
@@ -110,7 +91,7 @@ local function one_filter(f, name)
   if type(f) ~= "table" then return here(("%s must be a table { text = function(text, ctx, part) ... end }, is %s"):format(what, schema.show(f))) end
   local good = true
   local function bad(text) good = false; here(("%s: %s"):format(what, text)) end
-  local keys = {}
+  local meant, keys = suggest.meant(f, filter_known), {}
   for k in pairs(f) do keys[#keys + 1] = k end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
@@ -121,8 +102,9 @@ local function one_filter(f, name)
     end
   end
   if f.match ~= nil and (f.text ~= nil or f.check ~= nil) then bad "match, text and check exclude each other: write a list of filters" end
-  if f.match == nil and f.replace ~= nil then bad "replace needs match" end
-  if f.match == nil and f.text == nil and f.check == nil then bad "needs match and replace, or text = function(text, ctx, part), or check" end
+  local works = f.match or f.text or f.check or meant.match or meant.text or meant.check
+  if f.match == nil and f.replace ~= nil and not meant.match then bad "replace needs match" end
+  if f.replace == nil and not works then bad "needs match and replace, or text = function(text, ctx, part), or check" end
   local out = good and (f.match ~= nil and match_filter(f, bad) or unit_filter(f, bad)) or {}
   if f.when ~= nil and type(f.when) ~= "function" then bad(("when must be a function(ctx), is %s"):format(schema.show(f.when))) end
   out.when = f.when
@@ -202,101 +184,6 @@ local policy_mt = {
   [host.locked] = true,
 }
 
--- ---- options
-
-local function whole(v) return math.type(v) == "integer" end
-local function is_list(v)
-  if type(v) ~= "table" then return false end
-  for k in pairs(v) do if math.type(k) ~= "integer" then return false end end
-  return true
-end
-
-local types = {
-  string = function(v) return type(v) == "string" and v or nil, "a text" end,
-  integer = function(v) return whole(v) and v or nil, "a whole number" end,
-  number = function(v) return type(v) == "number" and v == v and math.abs(v) < math.huge and v or nil, "a number" end,
-  boolean = function(v) if type(v) == "boolean" then return v end return nil, "true or false" end,
-  list = function(v) return is_list(v) and v or nil, "a list" end,
-  map = function(v) return type(v) == "table" and v or nil, "a table" end,
-  secret = function(v) return host.is_secret(v) and v or nil, 'a secret: sluice.secret "NAME"' end,
-  matcher = function(v)                                   -- several, or patterns as texts, become one matcher
-    local why
-    local m = matcher_of(v, function(text) why = text end)
-    return m, "a matcher such as sluice.match.email", why
-  end,
-  ["function"] = function(v) return type(v) == "function" and v or nil, "a function" end,
-  duration = function(v)                                  -- stays as written, since every API takes it so
-    if type(v) ~= "string" and type(v) ~= "number" then return nil, 'a duration such as "800ms"' end
-    local ms, why = host.duration(tostring(v))
-    if not ms then return nil, nil, why end
-    return v
-  end,
-  size = function(v)                                      -- becomes a number of bytes
-    if type(v) ~= "string" and type(v) ~= "number" then return nil, 'a size such as "64kb"' end
-    local bytes, why = host.size(tostring(v))
-    if not bytes then return nil, nil, why end
-    return bytes
-  end,
-}
-
-local option_fields = { type = true, required = true, default = true, one_of = true, min = true, max = true, doc = true }
-
-local function option_schemas(options, name)
-  if options == nil then return {} end
-  if type(options) ~= "table" then here(('options of policy "%s" must be a table'):format(name)); return {} end
-  local out = {}
-  for k, o in pairs(options) do
-    local what = ('option "%s" of policy "%s"'):format(tostring(k), name)
-    if type(o) ~= "table" then
-      here(("%s must be described by a table { type =, default =, doc = }"):format(what))
-    else
-      for field in pairs(o) do
-        if not option_fields[field] then here(('%s: unknown setting "%s"%s'):format(what, tostring(field), suggest.hint(field, option_fields))) end
-      end
-      local kinds, good = type(o.type) == "table" and o.type or { o.type }, true
-      if #kinds == 0 then good = false; here(what .. ": a type is missing") end
-      for _, t in ipairs(kinds) do
-        if not types[t] then good = false; here(('%s: unknown type %s%s'):format(what, schema.show(t), suggest.hint(t, types))) end
-      end
-      if good then out[k] = { kinds = kinds, o = o } end
-    end
-  end
-  return out
-end
-
--- The checked value of one option, or nil after complaining.
-local function option_value(s, v, at)
-  local wanted, why = {}, nil
-  local got
-  for _, kind in ipairs(s.kinds) do
-    local value, expected, reason = types[kind](v)
-    if value ~= nil then got = value break end
-    wanted[#wanted + 1], why = expected, reason or why
-  end
-  if got == nil then
-    if why then at:complain(why) else at:complain(("must be %s, is %s"):format(table.concat(wanted, " or "), schema.show(v))) end
-    return nil
-  end
-  local o = s.o
-  if o.one_of and type(got) ~= "function" then
-    local known = false
-    for _, x in ipairs(o.one_of) do known = known or x == v end
-    if not known then
-      at:complain(("must be one of %s, is %s%s"):format(suggest.list(o.one_of), schema.show(v), suggest.hint(v, o.one_of)))
-      return nil
-    end
-  end
-  if s.kinds[1] == "duration" and o.min and host.duration(tostring(got)) < o.min then
-    at:complain(('must be at least "%dms", is %s'):format(o.min, schema.show(v)))
-    return nil
-  end
-  if type(got) == "number" then
-    if o.min and got < o.min then at:complain(("must be at least %s, is %s"):format(o.min, tostring(v))) return nil end
-    if o.max and got > o.max then at:complain(("must be at most %s, is %s"):format(o.max, tostring(v))) return nil end
-  end
-  return got
-end
-
 -- ---- on_error
 
 local FILTER_BIT = 31
@@ -340,21 +227,26 @@ end
 -- ---- sluice.policy
 
 local policy_fields = { name = true, api = true, doc = true, options = true, on_error = true, mode = true }
+local policy_known = {}
+for _, t in ipairs { policy_fields, all_hooks } do for k in pairs(t) do policy_known[k] = true end end
 
 local function policy(spec)
   if type(spec) ~= "table" then complain.blame("sluice.policy takes a table: sluice.policy { name = ... }") end
   local P, def = {}, { hooks = {}, filters = {} }
-  if type(spec.name) ~= "string" or not spec.name:find("^[%w_%-%.]+$") then
-    here(("sluice.policy: name must be a word, is %s"):format(schema.show(spec.name)))
-    def.name = "?"
+  local meant = suggest.meant(spec, policy_known)
+  if spec.name == nil then
+    if not meant.name then here 'sluice.policy: "name" is missing, such as name = "ask"' end
+  elseif type(spec.name) ~= "string" or not spec.name:find("^[%w_%-%.]+$") then
+    here(('sluice.policy: name must be a word such as "ask", is %s'):format(schema.show(spec.name)))
   else
     def.name = spec.name
   end
+  def.named, def.name = def.name ~= nil, def.name or "?"
   if spec.api ~= nil and spec.api ~= 1 then here(('policy "%s": api must be 1, is %s'):format(def.name, schema.show(spec.api))) end
   if spec.doc ~= nil and type(spec.doc) ~= "string" then here(('policy "%s": doc must be a text'):format(def.name)) end
   local function note(text) here(('policy "%s": %s'):format(def.name, text)) end
   def.doc = spec.doc
-  def.options = option_schemas(spec.options, def.name)
+  def.options = option.schemas(spec.options, def.name)
   def.open_hooks = on_error_bits(spec.on_error, note)
   def.mode = check_mode(spec.mode, note) or "enforce"
   M.definitions[P] = def
@@ -365,10 +257,7 @@ local function policy(spec)
     if all_hooks[k] then
       set_hook(def, k, spec[k])
     else
-      local known = {}
-      for f in pairs(policy_fields) do known[f] = true end
-      for f in pairs(all_hooks) do known[f] = true end
-      here(('sluice.policy has no field "%s"%s'):format(tostring(k), suggest.hint(k, known)))
+      here(('sluice.policy has no field "%s"%s'):format(tostring(k), suggest.hint(k, policy_known)))
     end
   end
   return setmetatable(P, policy_mt)
@@ -432,11 +321,12 @@ function M.instance(v, at, require)
     end
     P = module
   end
+  if M.part_names[P] then return at:complain(("write sluice.parts.%s { ... }: a part needs its options, if only { }"):format(M.part_names[P])) end
   local def = type(P) == "table" and M.definitions[P]
   if not def then
     return at:complain(("must be a policy, the name of a module that returns one, or a table of either with options; is %s"):format(schema.show(P)))
   end
-  local out = { name = def.name, def = def, open_hooks = def.open_hooks }
+  local out = { name = def.named and def.name or nil, def = def, open_hooks = def.open_hooks }
   if given.name ~= nil and (type(given.name) ~= "string" or not given.name:find("^[%w_%-%.]+$")) then
     at:child("name"):complain(("must be a word, is %s"):format(schema.show(given.name)))
   elseif given.name then
@@ -446,14 +336,14 @@ function M.instance(v, at, require)
   if given.on_error ~= nil then
     out.open_hooks = on_error_bits(given.on_error, function(text) at:child("on_error"):complain(text) end)
   end
-  local values, keys = {}, {}
+  local meant, values, keys = suggest.meant(given, def.options), {}, {}
   for k in pairs(given) do if k ~= 1 and not entry_fields[k] then keys[#keys + 1] = k end end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
     if not def.options[k] then
       at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), suggest.hint(k, def.options)))
     elseif not schema.unset(given[k]) then
-      values[k] = option_value(def.options[k], given[k], at:child(k))
+      values[k] = option.value(def.options[k], given[k], at:child(k))
     end
   end
   local optional, names = {}, {}
@@ -464,8 +354,8 @@ function M.instance(v, at, require)
     optional[k] = true
     if given[k] == nil then
       if s.o.default ~= nil then
-        values[k] = option_value(s, s.o.default, at)
-      elseif s.o.required then
+        values[k] = option.value(s, s.o.default, at)
+      elseif s.o.required and not meant[k] then
         at:complain(('policy "%s" needs the option "%s"%s'):format(def.name, k, s.o.doc and ": " .. s.o.doc or ""))
       end
     end

@@ -99,6 +99,12 @@ function M.resolve(path)
   return root .. "/" .. path
 end
 
+-- The last line of a file that has been read on which something is written.
+function M.last_line(file)
+  local text = (M.sources[file] or ""):gsub("%s+$", "")
+  return 1 + select(2, text:gsub("\n", ""))
+end
+
 -- The compiled chunk of the gateway file itself, or nil and a sentence.
 function M.chunk(file)
   local text, why = read(file)

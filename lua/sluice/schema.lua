@@ -28,7 +28,7 @@ local function show(v)
   if type(v) == "string" then
     return #v > 60 and ('the text "%s..."'):format(v:sub(1, 57)) or ('the text "%s"'):format(v)
   end
-  if type(v) == "number" or type(v) == "boolean" then return tostring(v) end
+  if type(v) == "number" or type(v) == "boolean" or v == nil then return tostring(v) end
   return "a " .. type(v)
 end
 M.show = show
@@ -74,15 +74,18 @@ function M.func(v, at)
   return v
 end
 
--- A table with these members and no others: { name = { checker, required = true } }.
-function M.record(members, what)
+-- A table with these members and no others: { name = { checker, required = true } }. `such_as`: how one is written, for who wrote no table.
+-- The second result says which members were mistyped: the caller need not miss them.
+function M.record(members, what, such_as)
+  local wrong = must(such_as and "a table such as " .. such_as or "a table")
   local known = {}
   local sorted = {}
   for name in pairs(members) do known[name], sorted[#sorted + 1] = true, name end
   table.sort(sorted)
   return function(v, at)
-    if type(v) ~= "table" then return must("a table")(v, at) end
+    if type(v) ~= "table" then return wrong(v, at) end
     local out = {}
+    local meant = suggest.meant(v, known)
     local names = {}
     for k in pairs(v) do names[#names + 1] = k end
     table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
@@ -95,22 +98,24 @@ function M.record(members, what)
     end
     for _, k in ipairs(sorted) do
       local member = members[k]
-      if member.required and v[k] == nil then
+      if member.required and v[k] == nil and not meant[k] then
         at:complain(('"%s" is missing%s'):format(k, type(member.required) == "string" and ": " .. member.required or ""))
       end
     end
-    return out
+    return out, meant
   end
 end
 
--- { name = value, ... } with free names: a list of { name = , value = } sorted by name.
-function M.map(check, name_what, pattern)
+-- { name = value, ... } with free names: a list of { name = , value = } sorted by name. `what`: "a model".
+function M.map(check, what, pattern)
   return function(v, at)
     if type(v) ~= "table" then return must("a table of named entries")(v, at) end
     local names, out = {}, {}
     for k in pairs(v) do
-      if type(k) ~= "string" or not k:find(pattern) then
-        at:child(k):complain(("%s must be a text of letters, digits, - _ . : /, is %s"):format(name_what, show(k)))
+      if type(k) ~= "string" then
+        at:child(k):complain(("%s needs a name: write NAME = ..."):format(what))
+      elseif not k:find(pattern) then
+        at:child(k):complain(("the name of %s may have letters, digits and %s only, is %s"):format(what, pattern:find(":", 1, true) and "- _ . : /" or "- _ .", show(k)))
       else
         names[#names + 1] = k
       end
@@ -137,6 +142,25 @@ function M.list(check)
     for i, item in ipairs(v) do out[#out + 1] = check(item, at:child(i)) end
     return out
   end
+end
+
+-- Matchers, or Lua patterns as texts, or a list of either: one matcher.
+function M.matcher(v, bad)
+  local list = type(v) == "table" and v or { v }
+  if #list == 0 then return bad "match names nothing, so it would never run" end
+  local out = {}
+  for i, m in ipairs(list) do
+    if type(m) == "string" then
+      local ok, made = host.base.pcall(host.match.pattern, m)
+      if not ok then return bad("match: " .. tostring(made)) end
+      out[i] = made
+    elseif host.is_matcher(m) then
+      out[i] = m
+    else
+      return bad(("match must be a matcher such as sluice.match.email, a Lua pattern, a list of these or a function(ctx), is %s"):format(show(m)))
+    end
+  end
+  return #out == 1 and out[1] or host.match.any(out)
 end
 
 M.unset = unset

@@ -41,6 +41,16 @@ function M.nearest(word, known)
   return found
 end
 
+-- The names of `known` that the unknown ones in `t` were meant to be, as a set: a mistyped name is one mistake, what is missing because of it no other.
+function M.meant(t, known)
+  local meant = {}
+  for k in pairs(t) do
+    local near = known[k] == nil and M.nearest(k, known)
+    if near then meant[near] = true end
+  end
+  return meant
+end
+
 -- `; did you mean "x"?` or "".
 function M.hint(word, known)
   local near = M.nearest(word, known)

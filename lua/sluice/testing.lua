@@ -291,8 +291,8 @@ end
 
 -- Asks once. want: q or query, path ("/api/stream"), method, headers, ip, body; upstream: a list of texts and steps, or one such list for each model by
 -- name; services: name -> function(call) that returns { json = } or { status =, headers =, body = } or a text, or nil (it cannot be reached), and the time it
--- takes ("50ms"); cut: bytes per read. A good answer is asked for again under ten other cuttings of the upstream's text, which must not matter;
--- no_shake = true leaves that out.
+-- takes ("50ms"); cut: bytes per read. When `upstream` is nothing but texts the same is asked again under ten other cuttings of them, which must not
+-- matter; cut, ip and no_shake = true leave that out.
 function Gateway:ask(want)
   local x = run(self, want, want.upstream)
   if want.upstream and #want.upstream > 0 and not want.no_shake and not want.cut and not want.ip then

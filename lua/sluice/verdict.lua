@@ -1,5 +1,6 @@
 -- What a hook may say: values that C recognises by their metatable. Made by sluice.reject, sluice.reply, sluice.stop and sluice.drop.
 local host = require "sluice.host"
+local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 local blame = require("sluice.complain").blame
 
@@ -28,7 +29,7 @@ end
 
 local function field(v, name, kind, what)
   if v ~= nil and type(v) ~= kind then
-    blame(("%s: %s must be a %s, is a %s"):format(what, name, kind, type(v)))
+    blame(("%s: %s must be a %s, is %s"):format(what, name, kind, schema.show(v)))
   end
   return v
 end
@@ -41,7 +42,7 @@ end
 
 local function status_of(v, lowest, what)
   if math.type(v) ~= "integer" or v < lowest or v > 599 then
-    blame(("%s: status must be a whole number from %d to 599, is %s"):format(what, lowest, tostring(v)))
+    blame(("%s: status must be a whole number from %d to 599, is %s"):format(what, lowest, schema.show(v)))
   end
   return v
 end

@@ -42,6 +42,28 @@ test("misuse: a sentence on stderr, exit 2", () => {
   }
 });
 
+test("a command without what it needs tells its usage; a directory that is not there is a sentence: exit 2", () => {
+  for (const [args, said] of [
+    [["run"], /^sluice: run needs a gateway file\nUsage: sluice run FILE/],
+    [["check"], /^sluice: check needs a gateway file\nUsage: sluice check FILE\n$/],
+    [["test"], /^sluice: test needs a directory of specs\nUsage: sluice test DIR/],
+    [["test", "nothere"], /^sluice: test: cannot read nothere: No such file or directory; name a directory with files that end in _spec\.lua.*\n$/],
+  ]) {
+    const r = sluice(...args);
+    assert.equal(r.code, 2, args.join(" "));
+    assert.match(r.err, said);
+    assert.equal(r.out, "");
+  }
+});
+
+test("quickstart.sh: what it does not know it refuses, before it installs or builds anything", () => {
+  for (const args of [["--frob"], ["--once"], ["--once", "two", "questions"], ["What is Sluice?"], [""]]) {
+    const r = spawnSync("/bin/sh", [path.join(ROOT, "examples/quickstart.sh"), ...args], { encoding: "utf8", cwd: dir, env: { PATH: "/nowhere" }, timeout: 60_000 });
+    assert.equal(r.status, 2, args.join(" "));
+    assert.match(r.stderr, /^sluice: .*sh examples\/quickstart\.sh.*--once .*\n$/);
+  }
+});
+
 test("check: a good file is ok, exit 0", () => {
   const r = sluice("check", path.join(ROOT, "examples/ask/gateway.lua"));
   assert.equal(r.code, 0, r.err);
@@ -75,7 +97,7 @@ test("check: Lua that does not parse, that raises, that returns nothing, that ne
   for (const [text, said] of [
     ["local x = = 1", /broken\.lua:1: .*near '='/],
     ["local sluice = require 'sluice'\nerror 'at load'", /broken\.lua:2: at load/],
-    ["return 7", /broken\.lua.*sluice\.config/],
+    ["\n\nreturn 7\n\n", /^broken\.lua:3: the file must end with `return sluice\.config .*, but it returns 7\n$/],
     ["while true do end", /broken\.lua:1: .*processor time/],
     ["os.execute 'true'", /broken\.lua:1: .*os/],
     ["require 'nothere'", /broken\.lua:1: .*nothere/],

@@ -119,6 +119,7 @@ play("1,000 live streams, 50 reloads, 10 of them broken: none is dropped, none i
     const m = await g.metrics();
     return m.generations_open === 2 && m;              // the current one, in each of two workers
   }, "the old generations to be let go");
+  assert.equal(m.reloads, 40, "each is counted once, whatever the number of workers");
   assert.equal(m.streams_done, 1050);
   assert.equal(m.streams_truncated + m.streams_failed + m.streams_client_gone, 0);
 }, { minutes: 5 });

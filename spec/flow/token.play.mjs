@@ -307,8 +307,8 @@ play("the log line says what happened", async (stage) => {
   assert.equal(g.requests.length, 1, "one line a request");
 });
 
-play("HEAD answers like GET without asking the model", async (stage) => {
-  const { up, raw } = await example(stage);
+play("HEAD answers like GET without asking the model; the counters know no answer of it", async (stage) => {
+  const { up, g, raw } = await example(stage);
   const a = await raw("/api/stream?q=x", { method: "HEAD" });
   await a.end();
   assert.equal(a.status, 200);
@@ -317,6 +317,12 @@ play("HEAD answers like GET without asking the model", async (stage) => {
   await bad.end();
   assert.equal(bad.status, 400);
   assert.equal(up.calls.length, 0);
+  await g.request(bad);
+  const m = await g.metrics();
+  assert.deepEqual([m.streams_total, m.streams_open, m.streams_done, m.streams_failed, m.streams_truncated], [2, 0, 0, 0, 0]);
+  await (await raw("/api/stream?q=")).end();
+  await g.request(2);
+  assert.equal((await g.metrics()).streams_failed, 1, "a refused GET is one");
 });
 
 play("without LLM_BASE_URL the example answers from its own guide", async (stage) => {

@@ -65,6 +65,13 @@ describe("match and replace", function()
     assert.is_true(r.canceled)
   end)
 
+  it("an answer that a stop or a reply ended is done to the counters", function()
+    local g = gateway 'P.filter = { match = "STOP", replace = function() return sluice.stop "" end } function P.validate(req) if req.query.q == "r" then return sluice.reply "Hi" end end'
+    g:ask { q = "x", upstream = { "a STOP" }, no_shake = true }
+    g:ask { q = "r" }
+    assert.equal(2, g:count "streams_done")
+  end)
+
   it("what stands before a stop still passes the filters behind", function()
     local g = gateway([[
 P.filter = { match = "STOP", replace = function() return sluice.stop "" end }

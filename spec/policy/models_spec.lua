@@ -29,6 +29,11 @@ describe("a Lua model", function()
     end)
   end
 
+  it("is told to use a colon", function()
+    local r = gateway('function(_, out) local _, why = pcall(function() out.text "Hello" end) out:text(why) end'):ask { q = "x" }
+    assert.matches("write out:text%(%.%.%.%) with a colon, not a dot$", r.text)
+  end)
+
   it("refuses in the stream when text has left", function()
     local r = gateway('function(req, out) out:text "Well" return sluice.reject(418, "teapot", "No coffee here.") end'):ask { q = "x" }
     assert.equal(200, r.status)

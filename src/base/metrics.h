@@ -16,11 +16,11 @@
     X(connections_refused,    "connections closed at once because the cap was reached")   \
     X(requests_total,         "requests whose head was read")                             \
     X(requests_bad,           "requests refused by the HTTP guards")                      \
-    X(streams_total,          "streams started")                                          \
+    X(streams_total,          "requests that a route took, HEAD and OPTIONS among them")  \
     X(streams_open,           "streams open now")                                         \
     X(streams_done,           "streams that ended with the dialect's end mark")           \
     X(streams_truncated,      "streams that ended with an error after the head was sent") \
-    X(streams_failed,         "streams answered with an error status")                    \
+    X(streams_failed,         "streams answered with an error status (not HEAD, OPTIONS)") \
     X(streams_client_gone,    "streams whose client left first")                          \
     X(tokens_total,           "pieces of text received from models")                      \
     X(upstream_attempts,      "upstream requests started")                                \
@@ -29,7 +29,7 @@
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
-    X(reloads,                "generations taken over after the first")                   \
+    X(reloads,                "times the gateway file was read again and taken over")     \
     X(generations_open,       "generations that are current or still have streams")       \
     X(loop_lag_events,        "loop turns that took longer than 10 ms")                   \
     X(loop_lag_ms,            "milliseconds spent in such turns")

@@ -78,8 +78,10 @@ static int out_text(lua_State *L)                      /* out:text(s): waits unt
     struct vm *vm = vm_of(L);
     struct utf8_mender mender = { { 0 }, 0 };
     size_t len;
-    const char *s = luaL_checklstring(L, 2, &len);
 
+    if (!lua_istable(L, 1))
+        return luaL_error(L, "write out:text(...) with a colon, not a dot");
+    const char *s = luaL_checklstring(L, 2, &len);
     if (!vm->may_output)
         return luaL_error(L, "out:text works only inside the answer of a Lua model");
     exchange_check_may_wait(L, "send text");

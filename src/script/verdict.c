@@ -87,6 +87,8 @@ static void may_list(struct buf *out, const struct sayer *who, bool filter)
         names[n++] = said_names[SAID_REPLY];
     if (who->may & MAY_STOP)
         names[n++] = said_names[SAID_STOP];
+    if (who->may & MAY_DROP)
+        names[n++] = said_names[SAID_DROP];
     for (size_t i = 0; i < n; i++)
         buf_printf(out, "%s%s", i == 0 ? "" : i + 1 == n ? " or " : ", ", names[i]);
 }

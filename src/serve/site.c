@@ -290,7 +290,6 @@ static void take_over(struct site *s, struct generation *g)
 void site_reload(struct site *s, struct generation *g)
 {
     take_over(s, g);
-    metrics_add(s->metrics, METRIC_reloads, 1);
 }
 
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)

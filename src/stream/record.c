@@ -45,16 +45,15 @@ static void write_line(struct stream *s)
     log_end(&line);
 }
 
+/* HEAD and OPTIONS only ask: whatever they are told, no answer ended well or badly. */
 static void count_end(struct stream *s)
 {
-    static const enum metric none = METRIC_COUNT;
-    enum metric m = s->reason == REASON_DONE ? METRIC_streams_done
-                  : s->reason == REASON_CLIENT_CLOSED ? METRIC_streams_client_gone
-                  : !s->failed ? none
-                  : s->head_sent ? METRIC_streams_truncated : METRIC_streams_failed;
-
-    if (m != none)
-        metrics_add(s->metrics, m, 1);
+    if (s->reason == REASON_CLIENT_CLOSED)
+        metrics_add(s->metrics, METRIC_streams_client_gone, 1);
+    else if (s->failed && !s->head_only && !s->options_only)
+        metrics_add(s->metrics, s->head_sent ? METRIC_streams_truncated : METRIC_streams_failed, 1);
+    else if (s->head_sent && !s->head_only)
+        metrics_add(s->metrics, METRIC_streams_done, 1);
     metrics_add(s->metrics, METRIC_streams_open, -1);
 }
 
