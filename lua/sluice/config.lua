@@ -286,37 +286,50 @@ local function normal_model(m)
   }
 end
 
+local function index_of(list, item)
+  for i, x in ipairs(list) do if x == item then return i end end
+end
+
 local function normal_policies(list)
   local hooks, filters, out = {}, {}, {}
   for i in ipairs(policy.hooks) do hooks[i] = {} end
   local upward = { tool_call = true, finish = true }     -- what comes from the model passes bottom to top
+  local shadows, shadow_of = {}, {}                      -- those in monitor mode, each with hooks and filters of its own
   for p, instance in ipairs(list) do
+    local into = hooks
+    if instance.mode == "monitor" then
+      local shadow = { policy = p - 1, hooks = {}, filters = {} }
+      for i in ipairs(policy.hooks) do shadow.hooks[i] = {} end
+      shadows[#shadows + 1], shadow_of[p], into = shadow, shadow, shadow.hooks
+    end
     out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if }
     for i, h in ipairs(policy.hooks) do
       local fn = instance.def.hooks[h]
-      if fn then table.insert(hooks[i], upward[h] and 1 or #hooks[i] + 1, { fn = fn, policy = p - 1 }) end
+      if fn then table.insert(into[i], upward[h] and 1 or #into[i] + 1, { fn = fn, policy = p - 1 }) end
     end
   end
   for p = #list, 1, -1 do                                -- answers pass bottom to top
+    local into = shadow_of[p] and shadow_of[p].filters or filters
     for _, f in ipairs(list[p].def.filters) do
       local filter = { policy = p - 1 }
       for k, v in pairs(f) do filter[k] = v end
-      filters[#filters + 1] = filter
+      into[#into + 1] = filter
     end
+    if shadow_of[p] then filters[#filters + 1] = { policy = p - 1, kind = policy.FILTER_SHADOW, shadow = index_of(shadows, shadow_of[p]) - 1, channels = 7 } end
   end
-  return out, hooks, filters
+  return out, hooks, filters, shadows
 end
 
 local function normal_route(r)
   local v = r.value
   if v.files then return { name = r.name, paths = v.path, files = v.files, policies = {}, hooks = {}, filters = {}, clocks = { 0, 0, 0, 0 }, heartbeat = 0 } end
-  local out, hooks, filters = normal_policies(v.policies or {})
+  local out, hooks, filters, shadows = normal_policies(v.policies or {})
   local f = v.front
   local clocks_ms = clock_list(v.timeout, { 10000, 60000, 60000, 0 })
   return {
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
-    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters,
+    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows,
     front = {
       name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
       content_before = f.content.before, content_after = f.content.after,

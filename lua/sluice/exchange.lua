@@ -209,7 +209,7 @@ end
 
 -- What the log line says itself.
 local line_names = set_of { "time", "level", "event", "id", "route", "generation", "status", "tokens", "first_token_ms", "held_ms", "total_ms", "bytes", "end",
-  "model", "tries", "upstream_status", "detail", "finish" }
+  "model", "monitor", "tries", "upstream_status", "detail", "finish" }
 
 function ctx_methods.tag(ctx, name, value)
   local x = of(ctx)
@@ -356,6 +356,20 @@ function try_mt.__newindex(try, k, v)
     unknown("try", k, try_settable)
   end
   rawset(try, k, v)
+end
+
+-- For a policy in monitor mode: a record with a copy of the request. Its tags are those of the log line; what it shares is its own.
+function M.copy(x)
+  local req, out = x[REQ], {}
+  x[TAGS] = x[TAGS] or {}
+  for _, slot in ipairs { ROUTE, ID, TARGET, OPENED, TAGS, PLAN } do out[slot] = x[slot] end
+  out[REQ] = setmetatable({ rawget(req, 1), messages = copy(req.messages, 1), params = copy(req.params, 1), tools = copy(req.tools, 1), model = req.model,
+    stream = req.stream, body = req.body }, debug.getmetatable(req))
+  return out
+end
+
+function M.copy_shared(to, x)
+  to[VARS], to[SHARED] = x[VARS] and copy(x[VARS], 1), x[SHARED] and copy(x[SHARED], 1)
 end
 
 function M.try(x, name, model, number, wants_copy)

@@ -29,6 +29,7 @@ local function here(text) complain.here(text) end
 -- ---- filters
 
 local KIND = { raw = 0, match = 1, units = 2 }
+M.FILTER_SHADOW = 3                                     -- as in script/gateway.h
 local UNITS = { delta = 0, word = 1, line = 2, sentence = 3, paragraph = 4, all = 5 }
 local UNIT_CHARS = 6
 
@@ -214,14 +215,10 @@ local function on_error_bits(v, complain_text)
   return bits
 end
 
-local MODES = { enforce = true, off = true }
+local MODES = { enforce = true, monitor = true, off = true }
 local function check_mode(mode, complain_text)
   if mode == nil or MODES[mode] then return mode end
-  if mode == "monitor" then
-    complain_text('mode "monitor" is not supported by this version: use "enforce" or "off"')
-  else
-    complain_text(('mode must be "enforce" or "off", is %s'):format(schema.show(mode)))
-  end
+  complain_text(('mode must be "enforce", "monitor" or "off", is %s%s'):format(schema.show(mode), suggest.hint(mode, MODES)))
 end
 
 -- ---- sluice.policy
@@ -361,6 +358,7 @@ function M.instance(v, at, require)
     end
   end
   if mode == "off" then return nil end
+  out.mode = mode
   out.options = frozen.freeze(values, ('option in policy "%s":'):format(def.name), optional)
   return out
 end

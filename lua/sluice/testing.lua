@@ -52,6 +52,7 @@ function Exchange:take(said)
     if entry.what == "hold" then self.held = true end
     if entry.what == "release" then self.held = false end
     if entry.what == "cancel" then self.canceled, self.open = true, false end
+    if entry.what == "finish" then self.open = false end
     if entry.what == "closed" then self.closed = true end
     if entry.what == "service" then self:asked(entry) end
   end

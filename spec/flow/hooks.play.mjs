@@ -168,6 +168,24 @@ play("a filter that raises: what it held is discarded, one error; other streams 
   assert.ok(!JSON.stringify(await g.request(a)).includes("boom"));
 });
 
+play("monitor mode: the bytes are those of no policy at all, the log line tells what it would have done", async (stage) => {
+  const { up, g } = await stage.pair({ ...policy(`P.filter = { match = "se%a+", replace = function() return sluice.stop { reason = "content_filter" } end }
+    function P.log(sum, ctx) sluice.sleep "50ms" ctx:tag("seen", sum.finish) end`), policies: '{ P, mode = "monitor" }' });
+  const a = await g.ask();
+  const call = await up.call();
+  await call.stream();
+  for (const t of ["a se", "cret", " word"]) {
+    await call.token(t);
+    assert.equal(await a.token(), t, "nothing is held");
+  }
+  await call.complete();
+  assert.equal((await a.all()).end, "[DONE]");
+  const line = await g.request(a);
+  assert.equal(line.end, "done");
+  assert.equal(line.monitor, "p:would_stop:content_filter");
+  assert.equal(line.seen, "content_filter");
+});
+
 play("why a policy ended an answer stands in its log line, and total_ms is the client's time, not the log hook's", async (stage) => {
   const { up, g } = await stage.pair(policy('P.filter = { text = function(text) return sluice.stop { reason = "content_filter" } end } function P.log() sluice.sleep "400ms" end'));
   const a = await g.ask();

@@ -27,6 +27,7 @@
     X(upstream_fallbacks,     "tries that went on to the plan's next model")              \
     X(upstream_retries,       "tries repeated on the same model")                         \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
+    X(monitor_findings,       "policies in monitor mode that would have refused or changed an answer, or failed") \
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
     X(reloads,                "times the gateway file was read again and taken over")     \

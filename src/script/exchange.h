@@ -59,6 +59,9 @@ struct exchange_facts {
 int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts);
 /* Asks each policy's only_if, once, before accept. 0 and x->off; or -1: one of them failed, told in the log; *policy is its index. */
 int exchange_only_if(struct exchange *x, size_t *policy);
+/* For a policy in monitor mode: the same exchange with a copy of the request, and of what policies shared so far. 0 or -1. */
+int exchange_copy(struct exchange *ret, const struct exchange *x, const struct route *r);
+int exchange_copy_shared(struct exchange *copy, const struct exchange *x);
 void exchange_close(struct exchange *x);               /* a ctx that a script kept says "this exchange is over" from now on */
 
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong

@@ -226,6 +226,7 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
         f->kind = number(L, "kind");
         f->fn_ref = reference(o, L, "fn");
         f->policy = (int)number(L, "policy");
+        f->shadow = (int)number(L, "shadow");
         f->match = matcher(o, L);
         f->match_ref = reference(o, L, "match_fn");
         f->replace = text(o, L, "replace");
@@ -236,6 +237,24 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
         f->channels = (unsigned)number(L, "channels");
         f->max_hold = (size_t)number(L, "max_hold");
         f->overflow_release = flag(L, "overflow_release");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+}
+
+/* Its policies in monitor mode, each as a route of its own, which shares what it does not change. */
+static void shadows(struct loaded *o, lua_State *L, struct route *r)
+{
+    r->n_shadows = open_list(L, "shadows");            /* route shadows */
+    r->shadows = own_array(o, r->n_shadows, sizeof *r->shadows);
+    for (size_t i = 0; i < r->n_shadows; i++) {
+        struct route *w = &r->shadows[i];
+
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route shadows shadow */
+        *w = (struct route){ .name = r->name, .front = r->front, .policies = r->policies, .n_policies = r->n_policies, .table_ref = r->table_ref };
+        w->watches = (int)number(L, "policy");
+        hooks(o, L, w);
+        filters(o, L, w);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* route */
@@ -267,6 +286,7 @@ static void route(struct loaded *o, lua_State *L, struct route *r)
     policies(o, L, r);
     hooks(o, L, r);
     filters(o, L, r);
+    shadows(o, L, r);
 }
 
 static void service(struct loaded *o, lua_State *L, struct service *s)

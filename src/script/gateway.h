@@ -86,7 +86,8 @@ struct init_entry {                                    /* a policy's init(): onc
 #define PLAN_MAX 8                                     /* models that one request may be tried on, one after another */
 
 struct filter {
-    enum { FILTER_RAW, FILTER_MATCH, FILTER_UNITS } kind;
+    enum { FILTER_RAW, FILTER_MATCH, FILTER_UNITS, FILTER_SHADOW } kind;   /* SHADOW: the place of a policy in monitor mode */
+    int shadow;                                        /* SHADOW: index into route->shadows */
     int fn_ref;                                        /* text or check(text, ctx, part), or replace(m, ctx); LUA_NOREF: replace is a text */
     int policy;
     unsigned channels;                                 /* bit per enum channel */
@@ -117,6 +118,9 @@ struct route {
     struct hook_entry *hooks[HOOK_COUNT];              /* in the order they run */
     size_t n_hooks[HOOK_COUNT];
     int table_ref;                                     /* what ctx reads of it: name, total, policies; LUA_NOREF for a files route */
+    struct route *shadows;                             /* one for each policy in monitor mode: this route with the hooks and filters of that policy alone */
+    size_t n_shadows;
+    int watches;                                       /* in a shadow: its policy */
     struct filter *filters;                            /* in the order text passes: from the model to the client (last policy first) */
     size_t n_filters;
 };

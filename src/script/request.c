@@ -122,6 +122,53 @@ int exchange_open(struct exchange *x, const struct gateway *g, const struct rout
     return state == CALL_RETURNED ? 0 : -1;
 }
 
+struct copy_job { struct exchange *copy; const struct exchange *x; };
+
+static int copy_entry(lua_State *L)                    /* (job) */
+{
+    struct copy_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "copy");
+    exchange_push(L, job->x);
+    lua_call(L, 1, 1);                                 /* job x */
+    job->copy->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static int copy_shared_entry(lua_State *L)             /* (job) */
+{
+    struct copy_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "copy_shared");
+    exchange_push(L, job->copy);
+    exchange_push(L, job->x);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static int run_copy(lua_CFunction entry, struct copy_job *job)
+{
+    struct call c;
+    enum call_state state = exchange_run(job->copy, &c, entry, job, HOOK_MS, NULL);
+
+    call_finish(&c);
+    return state == CALL_RETURNED ? 0 : -1;
+}
+
+int exchange_copy(struct exchange *ret, const struct exchange *x, const struct route *r)
+{
+    struct copy_job job = { ret, x };
+
+    *ret = (struct exchange){ .gateway = x->gateway, .route = r, .off = ~(1ull << r->watches), .ref = LUA_NOREF };
+    return run_copy(copy_entry, &job);
+}
+
+int exchange_copy_shared(struct exchange *copy, const struct exchange *x)
+{
+    struct copy_job job = { copy, x };
+    return run_copy(copy_shared_entry, &job);
+}
+
 struct only_if_job { struct exchange *x; size_t policy; bool yes; };
 
 static int only_if_entry(lua_State *L)                 /* (job) */

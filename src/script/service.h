@@ -16,6 +16,7 @@
 #include "wire/http.h"
 
 struct call;
+struct stream;
 
 struct service {
     const char *name, *url;                            /* url without trailing '/' */
@@ -35,7 +36,8 @@ struct service_call {
     struct service_call *next;                         /* in call.wants, call.answers */
     struct list link;                                  /* who has it made may use these three */
     void *owner, *work;
-    struct list running;                               /* in the stream */
+    struct list running;                               /* in the stream: */
+    struct stream *stream;
     struct call *asker;
     uint64_t due;                                      /* when its time is up */
     unsigned id;

@@ -78,6 +78,8 @@ void answer_text(struct stream *s, enum channel channel, const char *text, size_
 
     if (len == 0)
         return;
+    if (s->shadow)
+        shadow_said(s, text, len);
     if (channel == CHANNEL_REASONING && !front->reasoning_before)
         return;                                        /* this front cannot tell it */
     if (!s->head_sent)

@@ -45,6 +45,11 @@ void attempts_start(struct stream *s)
     uint64_t quiet = s->host->now(s->owner) - s->last_sent;
 
     stream_move(s, CONNECT);
+    if (s->shadow) {                                   /* its text comes from the stream that it watches */
+        s->trying = true;
+        return;
+    }
+    shadows_start(s);
     if (s->route->heartbeat)
         stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
     next_try(s);

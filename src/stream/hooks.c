@@ -142,7 +142,9 @@ static void phase_over(struct stream *s)
 {
     switch (s->hook) {
     case HOOK_ACCEPT:
-        if (s->options_only) {                         /* no policy answered the preflight: say what is allowed here */
+        if (s->shadow) {                               /* its request is there already */
+            hooks_next(s);
+        } else if (s->options_only) {                         /* no policy answered the preflight: say what is allowed here */
             answer_options(s);
             stream_close(s, REASON_REPLIED);
         } else {

@@ -5,6 +5,7 @@
  *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
  *     answer.c   text, errors and the end, in the client's dialect
  *     services.c calls of services for whatever runs        gate.c     what runs beside the model
+ *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
  *
  * Each feed does its work and ends with `settle`, which alone may let go of the stream.
  */
@@ -29,7 +30,7 @@ enum state {
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
 enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
-             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_GATE, CLOCK_COUNT };
+             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_GATE, CLOCK_SHADOW, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
@@ -48,6 +49,8 @@ struct held {
 #define PIECES_MAX 8                                   /* one event gives at most two a channel and the end */
 
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
+
+struct shadow;
 
 struct stream {
     const struct stream_host *host;
@@ -73,6 +76,9 @@ struct stream {
     uint64_t began, first_sent, last_sent, waiting_since, waited_ms;
 
     uint64_t tripped, ran, broke;                      /* policies.c: a bit a policy: its breaker is open; it ran; it failed */
+    struct shadow *shadow;                             /* this stream is one: a policy in monitor mode; else NULL */
+    struct stream *shadow_of;                          /* ... of this stream */
+    struct shadow *shadows;                            /* [route->n_shadows]; NULL: none */
     struct exchange exchange;
     bool exchange_ok;
     struct call call;                                  /* the hook or filter that runs or waits */
@@ -148,6 +154,23 @@ enum policy_turn { POLICY_RUNS, POLICY_PASSES, POLICY_REFUSES };
 enum policy_turn policy_turn(struct stream *s, int policy, unsigned open_bit, const char *hook);
 void policy_failed(struct stream *s, int policy, const char *hook, const char *what);
 void policies_settle(struct stream *s);                /* at the end: the breakers are told */
+
+/* shadow.c */
+void shadows_open(struct stream *s);
+void shadows_start(struct stream *s);
+void shadow_text(struct stream *s, size_t i, enum channel c, const char *text, size_t len, bool last);
+void shadows_end(struct stream *s, bool complete);     /* the answer is over */
+void shadows_shutdown(struct stream *s);
+bool shadows_run(struct stream *s);                    /* they get their turn; true: some are not over */
+void shadows_tell(const struct stream *s, struct buf *out);   /* "pii:would_change,judge:would_reject:topic" */
+void shadows_free(struct stream *s);
+enum source_got shadow_next(struct stream *s);         /* of a shadow: its pieces */
+void shadow_said(struct stream *s, const char *text, size_t len);   /* of a shadow: text that would leave */
+void shadow_closes(struct stream *s, enum reason why);
+/* stream.c, for them: a stream that nobody hears; its first hook; its turn. NULL: no memory in Lua. */
+struct stream *stream_shadow(struct stream *parent, const struct route *r, const struct stream_host *host, struct shadow *w);
+void stream_shadow_begin(struct stream *s);
+void stream_shadow_turn(struct stream *s);
 
 /* attempt.c */
 void attempts_start(struct stream *s);                 /* after the request hooks */

@@ -6,16 +6,29 @@ static uint64_t bit(int policy) { return 1ull << policy; }
 
 static uint64_t now(const struct stream *s) { return s->host->now(s->owner); }
 
+/* Those that run beside the stream, not in it. */
+static uint64_t monitored(const struct stream *s)
+{
+    uint64_t all = 0;
+
+    for (size_t i = 0; i < s->route->n_shadows; i++)
+        all |= bit(s->route->shadows[i].watches);
+    return all;
+}
+
 bool policies_admit(struct stream *s)
 {
+    uint64_t others;
+
     size_t wrong = 0;
 
     if (s->route->conditional && exchange_only_if(&s->exchange, &wrong) != 0) {
         stream_fail_of(s, REASON_POLICY_ERROR, s->route->policies[wrong].name, "only_if");
         return false;
     }
+    others = s->exchange.off | monitored(s);
     for (size_t p = 0; p < s->route->n_policies; p++)
-        if (!(s->exchange.off & bit((int)p)) && !breaker_may(&s->route->policies[p].breaker, now(s)))
+        if (!(others & bit((int)p)) && !breaker_may(&s->route->policies[p].breaker, now(s)))
             s->tripped |= bit((int)p);
     return true;
 }
@@ -65,10 +78,12 @@ static void tell_tripped(const struct stream *s, const struct policy *p)
 
 void policies_settle(struct stream *s)
 {
+    uint64_t others = s->exchange.off | s->tripped | monitored(s);
+
     for (size_t i = 0; i < s->route->n_policies; i++) {
         struct policy *p = &s->route->policies[i];
 
-        if ((s->exchange.off | s->tripped) & bit((int)i))
+        if (others & bit((int)i))
             continue;
         if (!(s->ran & bit((int)i)))
             breaker_untold(&p->breaker);

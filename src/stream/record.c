@@ -35,6 +35,10 @@ static void write_line(struct stream *s)
     log_str(&line, "finish", s->finish);
     if (s->model)
         log_str(&line, "model", s->model->name);
+    struct buf monitor = BUF_EMPTY;
+    shadows_tell(s, &monitor);
+    log_str(&line, "monitor", monitor.len ? buf_cstr(&monitor) : NULL);
+    buf_free(&monitor);
     if (s->tries > 1)
         log_int(&line, "tries", s->tries);
     if (s->upstream_status && s->upstream_status != 200)

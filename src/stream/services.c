@@ -47,6 +47,7 @@ static void refuse(struct stream *s, struct service_call *w, enum service_end en
 
 static void start(struct stream *s, struct call *c, struct service_call *w)
 {
+    w->stream = s;
     w->asker = c;
     w->due = now(s) + w->timeout_ms;
     list_append(&s->services, &w->running);

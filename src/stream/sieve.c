@@ -311,6 +311,10 @@ static void go_on(struct stream *s, const struct piece *p)
             continue;
         if (s->sieve_text.len == 0 && !is_last(s, p))
             break;                                     /* the stage before dropped or held it all */
+        if (filter_of(s)->kind == FILTER_SHADOW) {
+            shadow_text(s, (size_t)filter_of(s)->shadow, p->channel, s->sieve_text.data, s->sieve_text.len, is_last(s, p));
+            continue;
+        }
         enum policy_turn turn = policy_turn(s, filter_of(s)->policy, FILTER_OPEN, "filter");
         if (turn == POLICY_REFUSES)
             return;

@@ -303,6 +303,8 @@ enum source_got source_next(struct stream *s, enum reason *why)
 {
     if (s->source_done || !s->trying)
         return SOURCE_MORE;
+    if (s->shadow)
+        return shadow_next(s);
     return s->model->dialect ? next_event(s, why) : next_answer(s, why);
 }
 

@@ -133,6 +133,9 @@ void stream_close(struct stream *s, enum reason why)
     source_stop(s);
     memset(s->due, 0, sizeof s->due);
     s->reason = why;
+    if (s->shadow)
+        shadow_closes(s, why);
+    shadows_end(s, why == REASON_DONE || why == REASON_STOPPED);
     s->closed_at = now(s);
     s->request = NULL;
     stream_move(s, LOGGING);
@@ -211,8 +214,10 @@ static void arm(struct stream *s)
 static void settle(struct stream *s)
 {
     answer_flush(s);
-    if (s->state == LOGGING && s->logged) {
-        stream_record(s);
+    bool watched = shadows_run(s);
+    if (s->state == LOGGING && s->logged && !watched) {
+        if (!s->shadow)
+            stream_record(s);
         policies_settle(s);
         stream_move(s, CLOSED);
         s->host->wake(s->owner, 0);
@@ -224,20 +229,15 @@ static void settle(struct stream *s)
 
 /* --- feeds ------------------------------------------------------------------------------------------------------ */
 
-void stream_open(struct stream **ret, const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r,
-                 const struct stream_facts *facts, struct metrics *metrics)
+static struct stream *new_stream(const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r, const char *id, struct metrics *metrics)
 {
     struct stream *s = mem_alloc(sizeof *s);
 
-    *ret = s;
     s->host = host;
     s->owner = owner;
     s->route = r;
     s->generation = g->generation;
     s->metrics = metrics;
-    s->request = facts->request;
-    s->head_only = strcmp(facts->request->method, "HEAD") == 0;
-    s->options_only = strcmp(facts->request->method, "OPTIONS") == 0;
     s->retry_after = s->usage_in = s->usage_out = -1;
     s->exchange.ref = LUA_NOREF;
     list_init(&s->services);
@@ -245,9 +245,51 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;
     s->model = r->plan[0];
-    snprintf(s->id, sizeof s->id, "%s", facts->id);
+    snprintf(s->id, sizeof s->id, "%s", id);
     sse_init(&s->reader, 0);
     s->began = s->last_sent = now(s);
+    return s;
+}
+
+struct stream *stream_shadow(struct stream *parent, const struct route *r, const struct stream_host *host, struct shadow *w)
+{
+    struct exchange copy;
+
+    if (exchange_copy(&copy, &parent->exchange, r) != 0)
+        return NULL;
+    struct stream *s = new_stream(host, w, parent->exchange.gateway, r, parent->id, parent->metrics);
+    s->shadow = w;
+    s->shadow_of = parent;
+    s->exchange = copy;
+    s->exchange_ok = true;
+    return s;
+}
+
+void stream_shadow_begin(struct stream *s)
+{
+    struct stream *parent = s->shadow_of;
+
+    if (exchange_copy_shared(&s->exchange, &parent->exchange) != 0)
+        stream_fail(s, REASON_POLICY_MEMORY);
+    else if (policies_admit(s))
+        hooks_start(s);
+}
+
+void stream_shadow_turn(struct stream *s)
+{
+    pump(s);
+    settle(s);
+}
+
+void stream_open(struct stream **ret, const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r,
+                 const struct stream_facts *facts, struct metrics *metrics)
+{
+    struct stream *s = new_stream(host, owner, g, r, facts->id, metrics);
+
+    *ret = s;
+    s->request = facts->request;
+    s->head_only = strcmp(facts->request->method, "HEAD") == 0;
+    s->options_only = strcmp(facts->request->method, "OPTIONS") == 0;
     metrics_add(metrics, METRIC_streams_total, 1);
     metrics_add(metrics, METRIC_streams_open, 1);
     stream_clock(s, CLOCK_TOTAL, r->clocks.total);
@@ -267,6 +309,7 @@ void stream_free(struct stream *s)
     exchange_close(&s->exchange);
     sse_fini(&s->reader);
     sieve_free(s);
+    shadows_free(s);
     buf_free(&s->texts);
     buf_free(&s->out);
     free(s->code);
@@ -281,10 +324,12 @@ void stream_body(struct stream *s, const char *bytes, size_t len)
 
     if (s->state != ADMIT)
         return;
-    if (exchange_read(&s->exchange, bytes, len, &f) != 0)
+    if (exchange_read(&s->exchange, bytes, len, &f) != 0) {
         stream_fail_with(s, REASON_REJECTED, &f);
-    else
+    } else {
+        shadows_open(s);
         hooks_next(s);
+    }
     pump(s);
     settle(s);
 }
@@ -343,7 +388,7 @@ void stream_upstream_end(struct stream *s, enum reason why, const char *text)
 
 void stream_service_answer(struct stream *s, struct service_call *w)
 {
-    services_answered(s, w);
+    services_answered(w->stream, w);                   /* a shadow's, perhaps: settle lets it run */
     pump(s);
     settle(s);
 }
@@ -368,6 +413,7 @@ void stream_shutdown(struct stream *s)
 {
     if (s->state == CLOSED)
         return;
+    shadows_shutdown(s);
     if (s->state == LOGGING) {                         /* its log hooks had their time */
         services_drop(s, NULL);
         call_cancel(&s->call);
@@ -446,6 +492,7 @@ static void ring(struct stream *s, enum clock c)
     case CLOCK_ANSWER:                                 /* source_next resumes the Lua model */
         s->answer_woken = true;
         break;
+    case CLOCK_SHADOW:                                 /* settle lets them run */
     case CLOCK_TURN:                                   /* the pump goes on */
     case CLOCK_COUNT:
         break;
