@@ -277,12 +277,16 @@ local function normal_model(m)
   local v = m.value
   local d = v.provider
   local places = {}
-  if d then for i, name in ipairs(dialect.places) do places[i] = d.places[name] or "" end end
+  local tool_places = {}
+  if d then
+    for i, name in ipairs(dialect.places) do places[i] = d.places[name] or "" end
+    for i, name in ipairs(dialect.tool_places) do tool_places[i] = d.tool[name] or "" end
+  end
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true })
   return {
     name = m.name, url = v.url, ca = v.ca, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
-    dialect = d and { name = d.name, places = places, done = d.done or "", request = d.request } or nil,
+    dialect = d and { name = d.name, places = places, tool_places = tool_places, done = d.done or "", request = d.request } or nil,
   }
 end
 
@@ -333,6 +337,7 @@ local function normal_route(r)
     front = {
       name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
       content_before = f.content.before, content_after = f.content.after,
+      tool_before = f.tool and f.tool.before, tool_after = f.tool and f.tool.after,
       finish_before = f.finish and f.finish.before, finish_after = f.finish and f.finish.after,
       reasoning_before = f.reasoning and f.reasoning.before, reasoning_after = f.reasoning and f.reasoning.after,
     },

@@ -9,7 +9,10 @@ local M = {}
 local KNOWN = { "openai", "token" }
 
 -- In this order C reads them (enum place).
-M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output" }
+M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "tool_calls" }
+-- In one item of the list that tool_calls names (enum tool_place).
+M.tool_places = { "index", "id", "name", "arguments" }
+local TOOL = { index = "index", id = "id", name = "function.name", arguments = "function.arguments" }
 
 local function place_check(v, at)
   local check = schema.text('a place such as "choices[0].delta.content"', "^[%w_%-]+[%w_%-%.%[%]]*$")
@@ -19,10 +22,14 @@ end
 local places = {}
 for _, name in ipairs(M.places) do places[name] = { place_check } end
 
+local tool_places = {}
+for _, name in ipairs(M.tool_places) do tool_places[name] = { place_check } end
+
 local provider = schema.record({
   name = { schema.text("a name", "^[%w_%-]+$") },
   url = { schema.text("a URL") },
   places = { schema.record(places, "places"), required = "where its events hold text, such as { content = \"choices[0].delta.content\" }" },
+  tool = { schema.record(tool_places, "tool") },
   done = { schema.text("the data of the event that ends a stream") },
   request = { schema.func, required = "function(req, model) that returns { path =, headers =, body = }" },
 }, "a provider dialect")
@@ -38,6 +45,7 @@ local front = schema.record({
   content = { framing, required = "{ before =, after = }: what stands around the JSON text of a piece" },
   reasoning = { framing },
   finish = { framing },
+  tool = { framing },
   done = { schema.text("the bytes that end a stream"), required = true },
   read = { schema.func, required = "function(req) that fills req.messages" },
   error = { schema.func, required = "function(err) that returns the table to send" },
@@ -75,6 +83,7 @@ function M.resolve(role, v, at)
   if cache[part] then return cache[part] end
   local made = checks[role](part, at)
   if not made then return nil end
+  if role == "provider" then made.tool = made.tool or TOOL end
   made.name = made.name or (type(name) == "string" and name) or "custom"
   cache[part] = made
   return made

@@ -1,7 +1,7 @@
 -- The Lua side of one exchange: what `head`, `req`, `ctx` and `part` offer, and the few calls that script/exchange.c makes into Lua.
 -- C makes the tables (script/request.c); the slots of its record of an exchange:
 local REQ, ROUTE, ID, TARGET, HEADERS, TAGS, VARS, SHARED, SUMMARY, EXTRA, OPENED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
-local PLAN, TRY, FAILURE, RESPONSE, FINISH = 13, 14, 15, 16, 17
+local PLAN, TRY, FAILURE, RESPONSE, FINISH, CALL = 13, 14, 15, 16, 17, 18
 
 local host = require "sluice.host"
 local unit_of = require("sluice.policy").unit_of
@@ -305,7 +305,7 @@ local over_mt = { __index = over, __newindex = over, __metatable = false, __name
 
 -- ---- part: one shared table for each channel and each `last`
 
-for i, channel in ipairs { "content", "reasoning", "refusal" } do
+for i, channel in ipairs { "content", "reasoning", "refusal", "tool_args" } do
   host.keep_part((i - 1) * 2, frozen.freeze({ channel = channel, last = false }, "field in part:"))
   host.keep_part((i - 1) * 2 + 1, frozen.freeze({ channel = channel, last = true }, "field in part:"))
 end
@@ -416,6 +416,37 @@ end
 
 function M.response(x, name, number, status, headers)
   x[RESPONSE] = response { target = name, number = number, status = status, headers = headers }
+end
+
+-- A whole tool call: id, name, arguments (the JSON as the model wrote it), args (decoded; nil when it is no JSON). Only args may be changed.
+local calls = setmetatable({}, { __mode = "k" })         -- call -> its facts
+local call_fields = set_of { "id", "name", "arguments", "args" }
+local call_mt = { __metatable = false, __name = "tool call" }
+function call_mt.__index(call, k)
+  if call_fields[k] then return calls[call][k] end
+  unknown("tool call", k, call_fields)
+end
+function call_mt.__newindex(call, k, v)
+  if k ~= "args" then
+    if call_fields[k] then error(("call.%s cannot be set"):format(k), 2) end
+    unknown("tool call", k, call_fields)
+  end
+  calls[call].args = v
+end
+
+function M.tool(x, id, name, arguments)
+  local ok, args = host.base.pcall(host.json.decode, arguments)
+  local call = setmetatable({}, call_mt)
+  calls[call] = { id = id, name = name, arguments = arguments, args = ok and args or nil, was = ok and host.json.encode(args) or nil }
+  x[CALL] = call
+end
+
+-- The arguments as JSON when a hook has changed them; else nothing.
+function M.tool_args(x)
+  local call = calls[x[CALL]]
+  if call.args == nil and call.was == nil then return nil end
+  local now = host.json.encode(call.args)
+  if now ~= call.was then return now end
 end
 
 -- What the dialect wants to send: path, { name, value, name, value ... }, body text. A value may be a list whose parts (texts, secrets) C joins.

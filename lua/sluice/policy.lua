@@ -13,12 +13,11 @@ M.hooks = { "accept", "validate", "route", "prompt", "attempt", "fallback", "res
 local runs, later = {}, {}
 for _, h in ipairs(M.hooks) do runs[h] = true end
 runs.init = true                                        -- once a VM; the others once an exchange
-later.tool_call = true
 local all_hooks = { filter = true, init = true }
 for h in pairs(runs) do all_hooks[h] = true end
 for h in pairs(later) do all_hooks[h] = true end
 
-local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
+local CHANNELS = { content = 0, reasoning = 1, refusal = 2, tool_args = 3 }
 local DEFAULT_HOLD = 64 * 1024
 
 M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
@@ -33,8 +32,8 @@ M.FILTER_SHADOW = 3                                     -- as in script/gateway.
 local UNITS = { delta = 0, word = 1, line = 2, sentence = 3, paragraph = 4, all = 5 }
 local UNIT_CHARS = 6
 
-local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true }
-local filter_later = { parallel = true, optimistic = true, raw_json = true }
+local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true, raw_json = true }
+local filter_later = { parallel = true, optimistic = true }
 local filter_known = {}
 for k in pairs(filter_fields) do filter_known[k] = true end
 for k in pairs(filter_later) do filter_known[k] = true end
@@ -112,12 +111,12 @@ local function one_filter(f, name)
   out.channels = 0
   local on = f.on == nil and { "content", "reasoning", "refusal" } or type(f.on) == "table" and f.on or { f.on }
   for _, c in ipairs(on) do
-    if c == "tool_args" then
-      bad('the channel "tool_args" is not supported by this version')
+    if c == "tool_args" and f.text ~= nil and f.raw_json ~= true then
+      bad('the channel "tool_args" holds JSON, which text = function may break: use match and replace, or check, or the hook tool_call; or say raw_json = true')
     elseif CHANNELS[c] then
       out.channels = out.channels | (1 << CHANNELS[c])
     else
-      bad(('unknown channel %s%s (known: content, reasoning, refusal)'):format(schema.show(c), suggest.hint(c, CHANNELS)))
+      bad(('unknown channel %s%s (known: content, reasoning, refusal, tool_args)'):format(schema.show(c), suggest.hint(c, CHANNELS)))
     end
   end
   if out.channels == 0 and good then bad("on names no channel, so it would never run") end

@@ -30,7 +30,7 @@ struct failure {
 void failure_free(struct failure *f);
 void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
 
-enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_WRONG };
+enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_DROP, VERDICT_WRONG };
 struct verdict {                                       /* owned; verdict_free */
     enum verdict_kind kind;
     struct failure failure;                            /* REJECT */
@@ -74,6 +74,10 @@ int exchange_try(struct exchange *x, const struct tried *t, bool copy);         
 int exchange_failed(struct exchange *x, const struct tried *t);                     /* fallback: why the try failed (code, message, status) */
 int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n);   /* response */
 int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, int64_t usage_in, int64_t usage_out);   /* finish; reason NULL: not told */
+
+int exchange_tool(struct exchange *x, const struct buf *id, const struct buf *name, const struct buf *args);   /* tool_call: one whole call */
+/* After the tool_call hooks: what they made of its arguments, as JSON, in place of *args if they changed. 0; or -1: it is no JSON any more, told in the log. */
+int exchange_tool_args(struct exchange *x, struct buf *args);
 
 /* Opens call `c` for hook entry i of kind h with its arguments pushed, and runs it. For HOOK_LOG call exchange_summary before. */
 enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, size_t i);

@@ -16,7 +16,7 @@
 const char *const hook_names[HOOK_COUNT] = {
     "accept", "validate", "route", "prompt", "attempt", "fallback", "response", "tool_call", "finish", "error", "log",
 };
-const char *const channel_names[CHANNEL_COUNT] = { "content", "reasoning", "refusal" };
+const char *const channel_names[CHANNEL_COUNT] = { "content", "reasoning", "refusal", "tool_args" };
 
 struct loaded {                                        /* a gateway with all that is freed with it */
     struct gateway g;
@@ -109,28 +109,37 @@ static void clocks(lua_State *L, struct clocks *ret)
 
 /* ---- the parts */
 
+static struct json_places *places(struct loaded *o, lua_State *L, const char *list, int n, const char *dialect_name)   /* dialect -> dialect */
+{
+    const char *paths[PLACE_COUNT], *bad = NULL;
+    struct json_places *p;
+
+    open_list(L, list);                                /* dialect places */
+    for (int i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, i + 1);                     /* dialect places path */
+        paths[i] = own(o, mem_string(lua_tostring(L, -1)));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* dialect */
+    p = json_places_compile(paths, (size_t)n, &bad);
+    if (!p)
+        luaL_error(L, "the dialect \"%s\" names a place that cannot be read: \"%s\"", dialect_name, bad ? bad : "?");
+    o->places = mem_resize(o->places, (o->n_places + 1) * sizeof *o->places);
+    o->places[o->n_places++] = p;
+    return p;
+}
+
 static const struct dialect *dialect(struct loaded *o, lua_State *L)   /* model -> model */
 {
     struct dialect *d = NULL;
-    const char *paths[PLACE_COUNT], *bad = NULL;
 
     if (lua_getfield(L, -1, "dialect") == LUA_TTABLE) {   /* model dialect */
         d = own_array(o, 1, sizeof *d);
         d->name = text(o, L, "name");
         d->done = text(o, L, "done");
         d->request_ref = reference(o, L, "request");
-        open_list(L, "places");                        /* model dialect places */
-        for (int i = 0; i < PLACE_COUNT; i++) {
-            lua_rawgeti(L, -1, i + 1);                 /* model dialect places path */
-            paths[i] = own(o, mem_string(lua_tostring(L, -1)));
-            lua_pop(L, 1);
-        }
-        lua_pop(L, 1);                                 /* model dialect */
-        d->places = json_places_compile(paths, PLACE_COUNT, &bad);
-        if (!d->places)
-            luaL_error(L, "the dialect \"%s\" names a place that cannot be read: \"%s\"", d->name, bad ? bad : "?");
-        o->places = mem_resize(o->places, (o->n_places + 1) * sizeof *o->places);
-        o->places[o->n_places++] = d->places;
+        d->places = places(o, L, "places", PLACE_COUNT, d->name);
+        d->tool_places = places(o, L, "tool_places", TOOL_PLACE_COUNT, d->name);
     }
     lua_pop(L, 1);                                     /* model */
     return d;
@@ -159,6 +168,8 @@ static const struct front *front(struct loaded *o, lua_State *L)   /* route -> r
         f->content_after = text(o, L, "content_after");
         f->reasoning_before = text(o, L, "reasoning_before");
         f->reasoning_after = text(o, L, "reasoning_after");
+        f->tool_before = text(o, L, "tool_before");
+        f->tool_after = text(o, L, "tool_after");
         f->finish_before = text(o, L, "finish_before");
         f->finish_after = text(o, L, "finish_after");
         f->done = text(o, L, "done");

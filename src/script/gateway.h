@@ -26,11 +26,12 @@ enum hook {                                            /* in the order of lua/sl
 };
 extern const char *const hook_names[HOOK_COUNT];
 
-enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_REFUSAL, CHANNEL_COUNT };
+enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_REFUSAL, CHANNEL_TOOL_ARGS, CHANNEL_COUNT };
 extern const char *const channel_names[CHANNEL_COUNT];
 
 /* Places that a dialect declares in its events; absent ones are "". Their order is the order of dialect.places' results. */
-enum place { PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_COUNT };
+enum place { PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_TOOLS, PLACE_COUNT };
+enum tool_place { TOOL_INDEX, TOOL_ID, TOOL_NAME, TOOL_ARGUMENTS, TOOL_PLACE_COUNT };   /* in one item of PLACE_TOOLS */
 
 struct clocks {                                        /* milliseconds; 0: no such clock */
     uint64_t connect, first_token, gap, total;
@@ -39,6 +40,7 @@ struct clocks {                                        /* milliseconds; 0: no su
 struct dialect {                                       /* what an upstream speaks: lua/sluice/dialects/NAME.lua */
     const char *name;
     struct json_places *places;                        /* PLACE_COUNT of them; a place the dialect lacks never matches */
+    struct json_places *tool_places;                   /* TOOL_PLACE_COUNT of them */
     const char *done;                                  /* data of the event that ends the stream: "[DONE]"; "" when there is none */
     int request_ref;                                   /* function(req, model) -> { path, headers, body } */
 };
@@ -48,6 +50,7 @@ struct front {                                         /* what clients of a rout
     const char *methods;                               /* "GET, HEAD, OPTIONS": for Allow */
     const char *content_before, *content_after;        /* the bytes around a JSON string in an event: `data: {"token":` and `}\n\n` */
     const char *reasoning_before, *reasoning_after;    /* NULL: this front does not tell reasoning */
+    const char *tool_before, *tool_after;              /* around { id, name, arguments } of a tool call; NULL: this front does not tell them */
     const char *finish_before, *finish_after;          /* around the finish reason, before `done`; NULL: this front does not tell it */
     const char *done;                                  /* `data: [DONE]\n\n` */
     int read_ref;                                      /* function(req): fills req.messages */

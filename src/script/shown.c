@@ -93,6 +93,54 @@ int exchange_response(struct exchange *x, const struct tried *t, const struct he
     return run(x, response_entry, &job);
 }
 
+/* ---- a tool call */
+
+struct tool_job { struct exchange *x; const struct buf *id, *name, *args; struct buf *out; };
+
+static void push_buf(lua_State *L, const struct buf *b) { lua_pushlstring(L, b->data ? b->data : "", b->len); }
+
+static int tool_entry(lua_State *L)                    /* (job) */
+{
+    struct tool_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "tool");
+    exchange_push(L, job->x);
+    push_buf(L, job->id);
+    push_buf(L, job->name);
+    push_buf(L, job->args);
+    lua_call(L, 4, 0);
+    return 0;
+}
+
+int exchange_tool(struct exchange *x, const struct buf *id, const struct buf *name, const struct buf *args)
+{
+    struct tool_job job = { x, id, name, args, NULL };
+    return run(x, tool_entry, &job);
+}
+
+static int tool_args_entry(lua_State *L)               /* (job) */
+{
+    struct tool_job *job = lua_touserdata(L, 1);
+    const char *s;
+    size_t len;
+
+    exchange_push_function(L, "tool_args");
+    exchange_push(L, job->x);
+    lua_call(L, 1, 1);                                 /* job json? */
+    s = lua_tolstring(L, -1, &len);
+    if (s) {
+        job->out->len = 0;
+        buf_append(job->out, s, len);
+    }
+    return 0;
+}
+
+int exchange_tool_args(struct exchange *x, struct buf *args)
+{
+    struct tool_job job = { .x = x, .out = args };
+    return run(x, tool_args_entry, &job);
+}
+
 /* ---- the end */
 
 struct finish_job { struct exchange *x; const char *reason; uint64_t tokens; int64_t usage_in, usage_out; };

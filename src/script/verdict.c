@@ -114,7 +114,7 @@ void verdict_wrong(struct exchange *x, const struct sayer *who, struct verdict *
     buf_vprintf(&out, fmt, ap);
     va_end(ap);
     buf_puts(&out, "; it may return ");
-    may_list(&out, who, (who->may & MAY_DROP) != 0);
+    may_list(&out, who, who->hook && strcmp(who->hook, "filter") == 0);
     secret_scrub(&out);
     buf_cstr(&out);
     verdict_free(ret);
@@ -332,4 +332,6 @@ void verdict_read(struct exchange *x, struct call *c, int idx, const struct saye
         verdict_wrong(x, who, ret, "%s", job.wrong);
     if (dropped)
         *dropped = job.dropped;
+    else if (job.dropped)
+        ret->kind = VERDICT_DROP;
 }

@@ -80,6 +80,10 @@ void answer_text(struct stream *s, enum channel channel, const char *text, size_
         return;
     if (s->shadow)
         shadow_said(s, text, len);
+    if (channel == CHANNEL_TOOL_ARGS) {                /* gathered for tool_whole */
+        buf_append(&s->tool_args, text, len);
+        return;
+    }
     if (channel == CHANNEL_REASONING && !front->reasoning_before)
         return;                                        /* this front cannot tell it */
     if (!s->head_sent)
@@ -92,6 +96,23 @@ void answer_text(struct stream *s, enum channel channel, const char *text, size_
         put_text(s, front->content_before, front->content_after, text, len);
     if (s->out.len >= OUT_FLUSH)
         answer_flush(s);
+}
+
+void answer_tool(struct stream *s, const struct buf *id, const struct buf *name, const struct buf *args)
+{
+    const struct front *front = s->route->front;
+
+    if (!front->tool_before)
+        return;                                        /* this front cannot tell it */
+    if (!s->head_sent)
+        send_head(s);
+    if (!s->first_sent)
+        s->first_sent = s->host->now(s->owner);
+    buf_puts(&s->out, front->tool_before);
+    put_text(s, "{\"id\":", ",\"name\":", id->data ? id->data : "", id->len);
+    json_put_string(&s->out, name->data ? name->data : "", name->len);
+    put_text(s, ",\"arguments\":", "}", args->data ? args->data : "", args->len);
+    buf_puts(&s->out, front->tool_after);
 }
 
 void answer_heartbeat(struct stream *s)

@@ -46,6 +46,11 @@ static bool judged(struct stream *s)
         s->n_plan = v.n_plan;
         go_on = true;
         break;
+    case VERDICT_DROP:
+        s->tool_dropped = true;
+        s->hook_at = s->route->n_hooks[s->hook];
+        go_on = true;
+        break;
     case VERDICT_NEXT:
     case VERDICT_RETRY:                                /* the first word counts: the other policies are not asked */
         s->again = v.kind == VERDICT_NEXT ? AGAIN_NEXT : AGAIN_SAME;
@@ -187,6 +192,9 @@ static void phase_over(struct stream *s)
         s->logged = true;
         break;
     case HOOK_TOOL_CALL:
+        s->due[CLOCK_WAITS] = 0;
+        tool_leaves(s);
+        break;
     case HOOK_ERROR:
     case HOOK_COUNT:
         break;

@@ -6,6 +6,7 @@
  *     answer.c   text, errors and the end, in the client's dialect
  *     services.c calls of services for whatever runs        gate.c     what runs beside the model
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
+ *     tools.c    tool calls, gathered until they are whole
  *
  * Each feed does its work and ends with `settle`, which alone may let go of the stream.
  */
@@ -34,7 +35,7 @@ enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_C
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
-    enum { PIECE_TEXT, PIECE_LAST, PIECE_DONE } kind;
+    enum { PIECE_TEXT, PIECE_LAST, PIECE_TOOL, PIECE_DONE } kind;   /* TOOL: the arguments of one tool call have passed */
     enum channel channel;
     size_t off, len;                                   /* in stream.texts */
 };
@@ -98,12 +99,18 @@ struct stream {
     bool answer_started, answer_woken;
     struct list services;                              /* calls of services under way (service_call.running) */
     struct list gates;                                 /* gate.c */
-    bool source_done, finish_seen, upstream_ended;
+    bool source_done, finish_seen, upstream_ended, useful;   /* useful: more than text came */
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
     int upstream_status;
     int64_t retry_after;
     char model_finish[32];                             /* the finish reason as the model told it; "": it did not */
+
+    bool tools_wanted;                                 /* anybody looks at tool calls */
+    struct tool *tools;                                /* gathered so far */
+    size_t n_tools, tool_at, tools_size;               /* tool_at: the first that has not left; tools_size: bytes */
+    bool tools_due, ending, tool_dropped;              /* due: what was gathered is whole; ending: then comes the end */
+    struct buf tool_args, deferred;                    /* of the call that passes; an event that waits for the calls before it */
 
     struct buf texts;                                  /* the pieces' bytes */
     struct piece pieces[PIECES_MAX];
@@ -193,6 +200,16 @@ void gates_wake_news(struct stream *s);
 void gates_ring(struct stream *s);
 void gates_close(struct stream *s);
 
+/* tools.c */
+struct json_token;
+bool tools_wanted(const struct stream *s);
+int tools_read(struct stream *s, const struct json_token *list);       /* of one event; -1: not JSON, or too much */
+bool tools_waiting(const struct stream *s);
+bool tools_next(struct stream *s);
+void tool_whole(struct stream *s);                     /* its arguments have passed the filters */
+void tool_leaves(struct stream *s);                    /* ... and the hooks */
+void tools_free(struct stream *s);
+
 /* source.c */
 void source_start(struct stream *s);                   /* may fail the try or the stream */
 void source_reset(struct stream *s);                   /* as before source_start */
@@ -208,6 +225,7 @@ void sieve_free(struct stream *s);
 
 /* answer.c */
 void answer_text(struct stream *s, enum channel channel, const char *text, size_t len);
+void answer_tool(struct stream *s, const struct buf *id, const struct buf *name, const struct buf *args);
 void answer_heartbeat(struct stream *s);
 void answer_done(struct stream *s);
 void answer_complete(struct stream *s);                /* answer_done, and the stream is over */

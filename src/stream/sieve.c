@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
+#include "wire/json.h"
 
 #define FILTER_WAIT_MS 2000                            /* one filter call */
 
@@ -121,13 +122,31 @@ static void took_raw(struct stream *s, struct held *h, const struct filter_resul
         buf_append(last ? &s->sieve_text : &h->scan.text, r->held, r->held_len);
 }
 
+/* What stands in place of a match within the JSON of tool arguments must be escaped as its strings are. */
+static void put_replacement(struct stream *s, enum channel c, const char *text, size_t len)
+{
+    struct buf quoted = BUF_EMPTY;
+
+    if (c != CHANNEL_TOOL_ARGS || filter_of(s)->kind != FILTER_MATCH) {
+        buf_append(&s->sieve_text, text, len);
+        return;
+    }
+    if (utf8_valid(text, len)) {                       /* else `leave` refuses it */
+        json_put_string(&quoted, text, len);
+        buf_append(&s->sieve_text, quoted.data + 1, quoted.len - 2);
+    } else {
+        buf_append(&s->sieve_text, text, len);
+    }
+    buf_free(&quoted);
+}
+
 /* On a unit or a match: its text passes as it was, changed, or not at all. */
-static void took_part(struct stream *s, struct held *h, const struct filter_result *r)
+static void took_part(struct stream *s, struct held *h, enum channel c, const struct filter_result *r)
 {
     if (r->kind == FILTER_PASS)
         let_go(s, h, h->scan.at > s->shown_from ? h->scan.at : s->shown_from, s->shown_to);
     else
-        buf_append(&s->sieve_text, r->released, r->released_len);
+        put_replacement(s, c, r->released, r->released_len);
     scan_pass(&h->scan, s->shown_to);
 }
 
@@ -160,7 +179,7 @@ static enum pass took(struct stream *s, const struct piece *p, struct held *h, e
     if (raw)
         took_raw(s, h, &r, last);
     else
-        took_part(s, h, &r);
+        took_part(s, h, p->channel, &r);
     call_finish(&s->call);
     return raw ? NEXT_STAGE : WORK_ON;
 }
@@ -200,7 +219,7 @@ static enum pass match_on(struct stream *s, const struct piece *p, struct held *
         return rest_waits(s, h, is_last(s, p));
     }
     if (f->replace) {
-        buf_puts(&s->sieve_text, f->replace);
+        put_replacement(s, p->channel, f->replace, strlen(f->replace));
         scan_pass(&h->scan, hit.to);
         return WORK_ON;
     }
@@ -346,6 +365,11 @@ void sieve_piece(struct stream *s)
             stream_fail(s, REASON_POLICY_MEMORY);
         else
             hooks_begin(s, HOOK_FINISH);
+        return;
+    }
+    if (p->kind == PIECE_TOOL) {
+        s->piece_at++;
+        tool_whole(s);
         return;
     }
     if (s->route->n_filters == 0) {

@@ -52,6 +52,10 @@ static void begin_pieces(struct stream *s)
 
 static enum source_got complete(struct stream *s)
 {
+    if (tools_waiting(s)) {                            /* they leave first: source_next comes back here */
+        s->tools_due = s->ending = true;
+        return SOURCE_PIECES;
+    }
     for (enum channel c = 0; c < CHANNEL_COUNT; c++) {   /* half a character at the end of the text */
         size_t off = s->texts.len;
         if (s->mender[c].n == 0)
@@ -110,6 +114,8 @@ static bool is_done_mark(const struct stream *s, const struct sse_event *ev)
     return *mark && ev->len == strlen(mark) && memcmp(ev->data, mark, ev->len) == 0;
 }
 
+static bool has_text(const struct json_token *t) { return t->kind == JSON_STRING && t->len > 0; }
+
 static enum source_got read_event(struct stream *s, const struct sse_event *ev, enum reason *why)
 {
     struct json_place_found at[PLACE_COUNT];
@@ -124,11 +130,26 @@ static enum source_got read_event(struct stream *s, const struct sse_event *ev, 
         *why = REASON_UPSTREAM_ERROR;
         return SOURCE_FAILED;
     }
+    if (tools_waiting(s) && (has_text(&at[PLACE_CONTENT].token) || has_text(&at[PLACE_REASONING].token) || has_text(&at[PLACE_REFUSAL].token))) {
+        buf_append(&s->deferred, ev->data, ev->len);   /* the calls before it leave first */
+        s->tools_due = true;
+        return SOURCE_PIECES;
+    }
+    if (at[PLACE_TOOLS].token.kind == JSON_ARRAY) {
+        s->due[CLOCK_FIRST_TOKEN] = 0;
+        s->useful = true;
+        if (s->tools_wanted && tools_read(s, &at[PLACE_TOOLS].token) != 0) {
+            *why = REASON_EVENT_TOO_LARGE;
+            return SOURCE_FAILED;
+        }
+    }
     read_channel(s, CHANNEL_REASONING, &at[PLACE_REASONING].token);
     read_channel(s, CHANNEL_CONTENT, &at[PLACE_CONTENT].token);
     read_channel(s, CHANNEL_REFUSAL, &at[PLACE_REFUSAL].token);
     if (at[PLACE_FINISH].token.kind == JSON_STRING)
         read_finish(s, &at[PLACE_FINISH].token);
+    if (s->finish_seen)
+        s->tools_due = tools_waiting(s);
     if (at[PLACE_USAGE_IN].token.kind == JSON_NUMBER)
         s->usage_in = whole_number(&at[PLACE_USAGE_IN].token);
     if (at[PLACE_USAGE_OUT].token.kind == JSON_NUMBER)
@@ -139,14 +160,34 @@ static enum source_got read_event(struct stream *s, const struct sse_event *ev, 
 /* From one event to the next, once text came (before that the first-token clock runs). A Lua model has no such clock. */
 void source_gap(struct stream *s)
 {
-    if (s->tokens > 0 && s->upstream_open)
+    if ((s->tokens > 0 || s->useful) && s->upstream_open)
         stream_clock(s, CLOCK_GAP, s->model->clocks.gap ? s->model->clocks.gap : s->route->clocks.gap);
+}
+
+/* The calls have left: what waited for them. */
+static enum source_got after_tools(struct stream *s, enum reason *why)
+{
+    struct sse_event ev = { .data = s->deferred.data, .len = s->deferred.len };
+    enum source_got got;
+
+    begin_pieces(s);
+    if (s->deferred.len == 0)
+        return s->ending ? complete(s) : SOURCE_PIECES;
+    got = read_event(s, &ev, why);
+    s->deferred.len = 0;
+    return got;
 }
 
 static enum source_got next_event(struct stream *s, enum reason *why)
 {
     struct sse_event ev;
 
+    if (s->tools_due) {
+        if (tools_next(s))
+            return SOURCE_PIECES;
+        s->tools_due = false;
+        return after_tools(s, why);
+    }
     switch (sse_next(&s->reader, &ev)) {
     case SSE_EVENT:
         begin_pieces(s);
@@ -293,6 +334,8 @@ void source_reset(struct stream *s)
     memset(s->mender, 0, sizeof s->mender);
     begin_pieces(s);
     s->in_block = s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = false;
+    s->useful = false;
+    tools_free(s);
     s->model_finish[0] = '\0';
     s->tokens = 0;
     s->usage_in = s->usage_out = -1;

@@ -244,6 +244,7 @@ static struct stream *new_stream(const struct stream_host *host, void *owner, co
     list_init(&s->gates);
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;
+    s->tools_wanted = tools_wanted(s);
     s->model = r->plan[0];
     snprintf(s->id, sizeof s->id, "%s", id);
     sse_init(&s->reader, 0);
@@ -310,6 +311,7 @@ void stream_free(struct stream *s)
     sse_fini(&s->reader);
     sieve_free(s);
     shadows_free(s);
+    tools_free(s);
     buf_free(&s->texts);
     buf_free(&s->out);
     free(s->code);

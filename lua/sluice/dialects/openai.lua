@@ -14,6 +14,7 @@ M.provider = {
     error        = "error",
     usage_input  = "usage.prompt_tokens",
     usage_output = "usage.completion_tokens",
+    tool_calls   = "choices[0].delta.tool_calls",
   },
   done = "[DONE]",
 }
