@@ -186,6 +186,23 @@ play("monitor mode: the bytes are those of no policy at all, the log line tells 
   assert.equal(line.seen, "content_filter");
 });
 
+play("a hook that takes a tenth of its processor time is told in the log, with its place, and runs on", async (stage) => {
+  const { g } = await stage.pair(policy(`local function work(n) local x = 0
+    for i = 1, n do x = x + i % 7 end
+    return x end
+  function P.validate(req) return sluice.reply("x" .. work(tonumber(req.query.q))) end`));
+  let slow;
+  for (let n = 20_000; !slow; n *= 2) {                  // somewhere between a tenth and the whole
+    const a = await g.ask(String(n));
+    assert.equal((await a.all()).end, "[DONE]", `the budget was used up before it was found slow (${n} rounds)`);
+    await g.request(a);
+    slow = g.log.find((l) => l.event === "policy.slow");
+  }
+  assert.deepEqual([slow.route, slow.policy, slow.hook, slow.in], ["ask", "p", "validate", "work"]);
+  assert.match(slow.at, /gateway\.lua:\d+$/);
+  assert.ok((await g.metrics()).lua_slow >= 1);
+});
+
 play("why a policy ended an answer stands in its log line, and total_ms is the client's time, not the log hook's", async (stage) => {
   const { up, g } = await stage.pair(policy('P.filter = { text = function(text) return sluice.stop { reason = "content_filter" } end } function P.log() sluice.sleep "400ms" end'));
   const a = await g.ask();

@@ -29,6 +29,7 @@
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(monitor_findings,       "policies in monitor mode that would have refused or changed an answer, or failed") \
     X(lua_calls,              "entries into Lua")                                         \
+    X(lua_slow,               "Lua calls that took longer than a tenth of their CPU budget")    \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
     X(reloads,                "times the gateway file was read again and taken over")     \
     X(generations_open,       "generations that are current or still have streams")       \

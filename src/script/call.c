@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "script/inside.h"
@@ -122,6 +123,27 @@ static enum call_state killed(struct call *c)
     return CALL_FAILED;
 }
 
+#define SLOW_EVERY_MS 1000                             /* at most one such line of a VM */
+
+static void tell_slow(const struct call *c)
+{
+    struct vm *vm = c->vm;
+    struct log_line line;
+
+    if (!c->by.policy || (vm->slow_told_ms && vm->now_ms - vm->slow_told_ms < SLOW_EVERY_MS) || !log_begin(&line, LOG_WARN, "policy.slow"))
+        return;
+    vm->slow_told_ms = vm->now_ms;
+    log_str(&line, "id", c->by.id);
+    log_str(&line, "route", c->by.route);
+    log_str(&line, "policy", c->by.policy);
+    log_str(&line, "hook", c->by.hook);
+    log_str(&line, "at", vm->slow_at);
+    log_str(&line, "in", vm->slow_in[0] ? vm->slow_in : NULL);
+    log_int(&line, "budget_ms", c->budget_ms);
+    log_str(&line, "message", "took more than a tenth of the processor time that it may have");
+    log_end(&line);
+}
+
 static enum call_state go(struct call *c, int nargs)
 {
     struct vm *vm = c->vm;
@@ -155,6 +177,8 @@ static enum call_state go(struct call *c, int nargs)
     }
     vm_leave(vm);
     vm->call = NULL;
+    if (vm->slow == SLOW_SEEN && vm->killed == KILL_NOT)
+        tell_slow(c);
     return vm->killed != KILL_NOT ? killed(c) : state;
 }
 

@@ -31,7 +31,12 @@ enum call_state { CALL_RETURNED, CALL_WAITS, CALL_FAILED };
 enum call_wait { WAIT_NOTHING, WAIT_SLEEP, WAIT_OUTPUT, WAIT_NEWS };
 enum call_failure { CALL_RAISED, CALL_TIMEOUT, CALL_MEMORY, CALL_DEPENDENCY };   /* DEPENDENCY: a service's error was raised */
 
+struct call_by {                                       /* whose call it is, for the log; NULL: not told */
+    const char *id, *route, *policy, *hook;
+};
+
 struct call {
+    struct call_by by;
     struct vm *vm;                                     /* NULL: no call is open */
     lua_State *co;
     int co_ref;

@@ -85,6 +85,12 @@ void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy)
     lua_remove(L, -2);                                 /* ctx */
 }
 
+void exchange_begin(const struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook)
+{
+    call_begin(c, x->gateway->vm, budget_ms);
+    c->by = (struct call_by){ x->id, x->route->name, x->route->policies[policy].name, hook };
+}
+
 enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job)
 {
     if (c->co) {
@@ -171,7 +177,7 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
     struct hook_job job = { x, h, &x->route->hooks[h][i] };
 
     assert(h != HOOK_ERROR && i < x->route->n_hooks[h]);
-    call_begin(c, x->gateway->vm, HOOK_MS);
+    exchange_begin(x, c, HOOK_MS, job.entry->policy, hook_names[h]);
     c->may_gate = h >= HOOK_VALIDATE && h <= HOOK_ATTEMPT;
     return exchange_start(c, hook_entry, &job);
 }
@@ -196,9 +202,9 @@ void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i,
 
 /* ---- gates */
 
-enum call_state exchange_gate(struct exchange *x, struct call *c, int fn_ref)
+enum call_state exchange_gate(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref)
 {
-    call_begin(c, x->gateway->vm, HOOK_MS);
+    exchange_begin(x, c, HOOK_MS, policy, hook_names[hook]);
     if (c->co)
         lua_rawgeti(c->co, LUA_REGISTRYINDEX, fn_ref);
     return call_run(c, 0);

@@ -46,6 +46,7 @@ void verdict_free(struct verdict *v);
 struct exchange {
     const struct gateway *gateway;
     const struct route *route;
+    const char *id;                                    /* of the stream; lives as long */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
 };
@@ -85,7 +86,7 @@ enum call_state exchange_hook(struct exchange *x, struct call *c, enum hook h, s
 void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret);
 
 /* A gate: runs fn (a reference of struct gate_want) with no arguments; its verdict; and when it is over, the reference is given back. */
-enum call_state exchange_gate(struct exchange *x, struct call *c, int fn_ref);
+enum call_state exchange_gate(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref);
 void exchange_gate_verdict(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref, struct verdict *ret);
 void exchange_gate_over(struct exchange *x, int fn_ref);
 

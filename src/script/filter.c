@@ -25,7 +25,7 @@ enum call_state exchange_filter(struct exchange *x, struct call *c, size_t i, co
 {
     struct filter_job job = { x, &x->route->filters[i], text, len, (int)channel * 2 + last };
 
-    call_begin(c, x->gateway->vm, FILTER_MS);
+    exchange_begin(x, c, FILTER_MS, job.filter->policy, "filter");
     return exchange_start(c, filter_entry, &job);
 }
 
@@ -90,7 +90,7 @@ enum call_state exchange_replace(struct exchange *x, struct call *c, size_t i, c
 {
     struct replace_job job = { x, &x->route->filters[i], text, hit, gone };
 
-    call_begin(c, x->gateway->vm, FILTER_MS);
+    exchange_begin(x, c, FILTER_MS, job.filter->policy, "filter");
     return exchange_start(c, replace_entry, &job);
 }
 

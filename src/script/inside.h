@@ -19,6 +19,7 @@
 #define TEXT_MAX ((size_t)16 << 20)                    /* longest string that rep, format and concat make */
 
 enum kill { KILL_NOT, KILL_CPU, KILL_MEMORY };
+enum { SLOW_NOT, SLOW_FOUND, SLOW_SEEN };              /* found: by the watchdog; seen: the place is known */
 
 /* Keys in the registry; their addresses are the keys. */
 extern const char KEY_LOCKED;                          /* in a metatable: the table behind it is ours and read-only (rawset refuses); its value may be the real table */
@@ -45,6 +46,9 @@ struct vm {
     struct lua_State *_Atomic running;
     volatile sig_atomic_t killed;                      /* enum kill, sticky until the call is left */
     lua_State *volatile armed;                         /* the state whose hook the handler set last */
+    volatile sig_atomic_t slow;                        /* SLOW_...: of the running call */
+    char slow_at[160], slow_in[80];                    /* where it stood when it was found slow: file:line, function; "" before */
+    uint64_t slow_told_ms;                             /* when a slow call was last told in the log */
     char killed_at[160];                               /* file:line where the kill struck, "" before */
     char short_at[160];                                /* file:line where memory was last refused in this call */
     int no_wait;                                       /* > 0: this call may not wait ... */
@@ -56,6 +60,7 @@ struct vm {
 
     /* Between this thread and the watchdog. */
     _Atomic uint64_t seq;                              /* odd: a call runs */
+    _Atomic uint64_t slow_seq;                         /* the seq that the watchdog found slow */
     _Atomic uint64_t kill_seq;                         /* the seq that the watchdog wants ended */
     _Atomic unsigned budget_ms;                        /* of the running call; 0: none */
     _Atomic unsigned long thread;                      /* pthread_t that runs the call */

@@ -116,7 +116,7 @@ int exchange_open(struct exchange *x, const struct gateway *g, const struct rout
     struct call c;
     enum call_state state;
 
-    *x = (struct exchange){ .gateway = g, .route = r, .ref = LUA_NOREF };
+    *x = (struct exchange){ .gateway = g, .route = r, .id = facts->id, .ref = LUA_NOREF };
     state = exchange_run(x, &c, open_entry, &job, HOOK_MS, NULL);
     call_finish(&c);
     return state == CALL_RETURNED ? 0 : -1;
@@ -159,7 +159,7 @@ int exchange_copy(struct exchange *ret, const struct exchange *x, const struct r
 {
     struct copy_job job = { ret, x };
 
-    *ret = (struct exchange){ .gateway = x->gateway, .route = r, .off = ~(1ull << r->watches), .ref = LUA_NOREF };
+    *ret = (struct exchange){ .gateway = x->gateway, .route = r, .id = x->id, .off = ~(1ull << r->watches), .ref = LUA_NOREF };
     return run_copy(copy_entry, &job);
 }
 

@@ -4,6 +4,7 @@
  *     vm_enter: running = co, seq odd        sees seq odd: remembers it and the worker's CPU time
  *     ... Lua runs, and runs ...             sees the same seq, budget spent: kill_seq = seq, SIGURG to the worker
  *     handler: kill_seq == seq? arms a       (looks on; the signal is sent again while the call lives)
+ *     (at a tenth of the budget the same way with slow_seq: the hook only notes where the call stands, for the log)
  *     count hook of 1 on `running`
  *     hook: yields for good, or raises; our pcall passes it on
  *     vm_leave: seq even, hook off
@@ -18,6 +19,8 @@
 #include "base/list.h"
 #include "script/inside.h"
 
+#define SOFT 10                                        /* this part of a budget is told, all of it ends the call */
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list vms = { &vms, &vms };
 static pthread_t thread;
@@ -28,10 +31,18 @@ static _Thread_local struct vm *volatile current;      /* the VM whose call runs
 static void kill_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
-    if (vm_of(L)->killed == KILL_NOT)
-        lua_sethook(L, NULL, 0, 0);                    /* left over from a call that is gone */
-    else
+    struct vm *vm = vm_of(L);
+
+    if (vm->killed != KILL_NOT) {
         vm_end_killed(L);                              /* in a hook a yield returns here first */
+        return;
+    }
+    if (vm->slow == SLOW_FOUND && vm_place(L, vm->slow_at, sizeof vm->slow_at, vm->slow_in, sizeof vm->slow_in))
+        vm->slow = SLOW_SEEN;
+    if (vm->slow == SLOW_FOUND)
+        return;                                        /* within one of our own functions: look again at the next instruction */
+    lua_sethook(L, NULL, 0, 0);                        /* noted, or left over from a call that is gone */
+    vm->armed = NULL;
 }
 
 __attribute__((no_sanitize("thread"))) static void on_signal(int sig)
@@ -40,11 +51,17 @@ __attribute__((no_sanitize("thread"))) static void on_signal(int sig)
     lua_State *running;
 
     (void)sig;
-    if (!vm || atomic_load(&vm->kill_seq) != atomic_load(&vm->seq))
+    if (!vm)
         return;
     running = atomic_load(&vm->running);
-    if (vm->killed == KILL_NOT)
-        vm->killed = KILL_CPU;
+    if (atomic_load(&vm->kill_seq) == atomic_load(&vm->seq)) {
+        if (vm->killed == KILL_NOT)
+            vm->killed = KILL_CPU;
+    } else if (atomic_load(&vm->slow_seq) == atomic_load(&vm->seq) && vm->slow == SLOW_NOT) {
+        vm->slow = SLOW_FOUND;
+    } else {
+        return;
+    }
     if (vm->armed == running)
         return;                                        /* arming walks the whole call stack: not twice */
     vm->armed = running;
@@ -78,10 +95,14 @@ static bool look(struct vm *vm)
         vm->seen_cpu_ns = cpu;
         return true;
     }
-    if (cpu >= 0 && cpu - vm->seen_cpu_ns >= (int64_t)budget * 1000000) {
+    int64_t spent = cpu >= 0 ? cpu - vm->seen_cpu_ns : 0;
+    if (spent >= (int64_t)budget * 1000000)
         atomic_store(&vm->kill_seq, seq);
-        pthread_kill((pthread_t)atomic_load(&vm->thread), SIGURG);
-    }
+    else if (spent >= (int64_t)budget * 1000000 / SOFT && atomic_load(&vm->slow_seq) != seq)
+        atomic_store(&vm->slow_seq, seq);
+    else
+        return true;
+    pthread_kill((pthread_t)atomic_load(&vm->thread), SIGURG);
     return true;
 }
 
@@ -162,6 +183,8 @@ void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
 
     assert(!current);                                  /* a call never starts inside a call */
     vm->killed = KILL_NOT;
+    vm->slow = SLOW_NOT;
+    vm->slow_at[0] = '\0';
     vm->killed_at[0] = vm->short_at[0] = '\0';
     vm->armed = NULL;
     vm->wait = WAIT_NOTHING;
@@ -187,9 +210,11 @@ void vm_leave(struct vm *vm)
 {
     atomic_store_explicit(&vm->seq, atomic_load_explicit(&vm->seq, memory_order_relaxed) + 1, memory_order_release);
     current = NULL;
-    if (vm->killed != KILL_NOT) {
+    if (vm->slow != SLOW_NOT && vm->metrics)
+        metrics_add(vm->metrics, METRIC_lua_slow, 1);
+    if (vm->killed != KILL_NOT || vm->armed) {
         lua_sethook(atomic_load(&vm->running), NULL, 0, 0);
-        if (vm->metrics)
+        if (vm->metrics && vm->killed != KILL_NOT)
             metrics_add(vm->metrics, METRIC_lua_killed, 1);
     }
     atomic_store_explicit(&vm->running, NULL, memory_order_relaxed);

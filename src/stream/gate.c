@@ -116,7 +116,7 @@ void gates_open(struct stream *s, struct gate_want *wants, enum hook hook)
             continue;
         }
         list_append(&s->gates, &g->link);
-        took(s, g, exchange_gate(&s->exchange, &g->call, g->fn_ref));
+        took(s, g, exchange_gate(&s->exchange, &g->call, g->policy, hook, g->fn_ref));
     }
 }
 
