@@ -6,6 +6,7 @@ local PLAN, TRY, FAILURE, RESPONSE, FINISH, CALL = 13, 14, 15, 16, 17, 18
 local host = require "sluice.host"
 local unit_of = require("sluice.policy").unit_of
 local frozen = require "sluice.frozen"
+local known_sets = require "sluice.known"
 local suggest = require "sluice.suggest"
 
 local M = {}
@@ -584,6 +585,10 @@ function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, h
     usage = usage_of(x, usage_in, usage_out, tokens),
   }, sum_mt)
 end
+
+known_sets.add { head = in_head, req = in_req, ["req:"] = methods, ctx = fixed, ["ctx:"] = ctx_methods, part = { channel = true, last = true }, ["out:"] = { text = host.out_text },
+  err = err_fields, shape = changeable, sum = sum_fields, usage = usage_fields }
+known_sets.add { ctx = live }
 
 host.keep("head", head_mt)
 host.keep("req", req_mt)
