@@ -1,4 +1,4 @@
-/* The command line: sluice run FILE, sluice check FILE, sluice test DIR. */
+/* The command line: words and options in, a command and its exit code out. */
 #include <curl/curl.h>
 #include <errno.h>
 #include <getopt.h>
@@ -12,21 +12,29 @@
 #include "base/log.h"
 #include "process.h"
 #include "script/gateway.h"
+#include "script/tool.h"
 #include "script/vm.h"
 #include "testing.h"
 
-enum { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2 };
+enum { EXIT_OK = 0, EXIT_BAD = 1, EXIT_USAGE = 2, MAX_SAID = 8 };
 
 static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
-    "  sluice run FILE      run the gateway that FILE (Lua) describes\n"
-    "  sluice check FILE    load FILE and all it names; tell every mistake in the configuration; exit 0 or 1\n"
-    "  sluice test DIR      run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
+    "  sluice run FILE              run the gateway that FILE (Lua) describes\n"
+    "  sluice check FILE            load FILE and all it names; tell every mistake in the configuration, and what looks like one; exit 0 or 1\n"
+    "  sluice explain FILE [ROUTE]  tell what FILE does with a request: hooks in their order, filters, options, limits\n"
+    "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
+    "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
+    "  sluice types [DIR]           write sluice.d.lua, .luarc.json and .luacheckrc for editors and luacheck\n"
     "\n"
     "Options\n"
     "  --log-level LEVEL    error, warn, info (default) or debug\n"
     "  --log-format FORMAT  text (default) or json; one line per request on stderr\n"
+    "  --strict             check: a warning is a failure\n"
+    "  --json               check, explain: for programs\n"
+    "  --markdown           help: the whole reference as a page\n"
+    "  --force              types: write over files that differ\n"
     "  --lua DIR            read the modules of lua/ from DIR instead of the built-in ones (development)\n"
     "  --help, --version\n"
     "\n"
@@ -35,42 +43,111 @@ static const char help[] =
 
 struct command {
     const char *name, *file, *lua_dir;
-    int more;                                          /* words behind the file: busted's, for test */
+    int more;                                          /* words behind the file: busted's for test, a route for explain */
     char **rest;
+    const char *said[MAX_SAID];                        /* options that only some commands know: "--json" */
+    size_t n_said;
 };
 
-static int load(struct gateway **ret, struct vm **vm, const struct command *c)
+static int open_vm(struct vm **ret, const struct command *c)
 {
     struct vm_options options = { .lua_dir = c->lua_dir };
-    struct buf complaints = BUF_EMPTY;
 
-    if (vm_open(vm, &options) != 0) {
-        fprintf(stderr, "sluice: no memory for a Lua state\n");
-        return -1;
-    }
-    if (gateway_load(ret, *vm, c->file, &complaints) == 0) {
-        buf_free(&complaints);
+    if (vm_open(ret, &options) == 0)
         return 0;
-    }
-    fwrite(complaints.data, 1, complaints.len, stderr);
-    if (complaints.len && complaints.data[complaints.len - 1] != '\n')
-        fputc('\n', stderr);
-    buf_free(&complaints);
-    vm_close(*vm);
+    fprintf(stderr, "sluice: no memory for a Lua state\n");
     return -1;
 }
 
-static int check(const struct command *c)
+static void print(FILE *to, struct buf *text)          /* and frees it */
+{
+    if (text->len > 0)
+        fwrite(text->data, 1, text->len, to);
+    buf_free(text);
+}
+
+static void print_lines(FILE *to, struct buf *text)
+{
+    if (text->len > 0 && text->data[text->len - 1] != '\n')
+        buf_putc(text, '\n');
+    print(to, text);
+}
+
+/* A tool that is written in Lua, with the words and options that the operator gave and one text of ours, or NULL. */
+static int tool(struct vm *vm, const struct command *c, const char *text)
+{
+    const char *args[MAX_SAID + 3];
+    struct buf out = BUF_EMPTY, err = BUF_EMPTY;
+    size_t n = 0;
+    int code;
+
+    for (size_t i = 0; i < c->n_said; i++)
+        args[n++] = c->said[i];
+    if (c->file)
+        args[n++] = c->file;
+    if (c->more > 0)
+        args[n++] = c->rest[0];
+    if (text)
+        args[n++] = text;
+    code = tool_run(vm, c->name, args, n, &out, &err);
+    print(stdout, &out);
+    print(stderr, &err);
+    return code;
+}
+
+static int tool_alone(const struct command *c)
+{
+    struct vm *vm;
+
+    if (open_vm(&vm, c) != 0)
+        return EXIT_BAD;
+    int code = tool(vm, c, NULL);
+    vm_close(vm);
+    return code;
+}
+
+static int check(const struct command *c)              /* the tool tells the mistakes, and, where there are none, what looks like one */
+{
+    struct buf complaints = BUF_EMPTY;
+    struct gateway *g = NULL;
+    struct vm *vm;
+
+    if (open_vm(&vm, c) != 0)
+        return EXIT_BAD;
+    tool_keep(vm);
+    gateway_load(&g, vm, c->file, &complaints);
+    int code = tool(vm, c, buf_cstr(&complaints));
+    buf_free(&complaints);
+    if (g)
+        gateway_close(g);
+    vm_close(vm);
+    return code;
+}
+
+static int load(struct gateway **ret, struct vm *vm, const struct command *c)
+{
+    struct buf complaints = BUF_EMPTY;
+    int result = gateway_load(ret, vm, c->file, &complaints);
+
+    print_lines(stderr, &complaints);
+    return result;
+}
+
+static int explain(const struct command *c)
 {
     struct gateway *g;
     struct vm *vm;
+    int code = EXIT_BAD;
 
-    if (load(&g, &vm, c) != 0)
+    if (open_vm(&vm, c) != 0)
         return EXIT_BAD;
-    printf("%s: ok: %zu route%s, %zu model%s\n", c->file, g->n_routes, g->n_routes == 1 ? "" : "s", g->n_models, g->n_models == 1 ? "" : "s");
-    gateway_close(g);
+    tool_keep(vm);
+    if (load(&g, vm, c) == 0) {
+        code = tool(vm, c, NULL);
+        gateway_close(g);
+    }
     vm_close(vm);
-    return EXIT_OK;
+    return code;
 }
 
 static int run(const struct command *c)
@@ -79,8 +156,12 @@ static int run(const struct command *c)
     struct gateway *g;
     struct vm *vm;
 
-    if (load(&g, &vm, c) != 0)
+    if (open_vm(&vm, c) != 0)
         return EXIT_BAD;
+    if (load(&g, vm, c) != 0) {
+        vm_close(vm);
+        return EXIT_BAD;
+    }
     int code = process_run(&options, g);
     gateway_close(g);
     vm_close(vm);
@@ -103,12 +184,16 @@ static int usage(const char *what, const char *word)
 }
 
 static const struct command_kind {
-    const char *name, *needs, *usage;
+    const char *name, *needs, *usage, *knows;          /* needs: NULL when it can do without; knows: its own options */
+    int most;                                          /* words it takes; -1: what follows is not ours */
     int (*run)(const struct command *c);
 } commands[] = {
-    { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", run },
-    { "check", "a gateway file", "sluice check FILE", check },
-    { "test", "a directory of specs", "sluice test DIR [-- busted's options]", test },
+    { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", "", 1, run },
+    { "check", "a gateway file", "sluice check FILE [--strict] [--json]", "--strict --json", 1, check },
+    { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, explain },
+    { "test", "a directory of specs", "sluice test DIR [-- busted's options]", "", -1, test },
+    { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
+    { "types", NULL, "sluice types [DIR] [--force]", "--force", 1, tool_alone },
 };
 
 static const struct command_kind *command_of(const char *name)
@@ -119,9 +204,21 @@ static const struct command_kind *command_of(const char *name)
     return NULL;
 }
 
+static int misused(const struct command_kind *kind, const char *what, const char *word)
+{
+    fprintf(stderr, "sluice: %s %s%s\nUsage: %s\n", kind->name, what, word, kind->usage);
+    return EXIT_USAGE;
+}
+
+/* Options that only some commands know. */
+enum { OWN_STRICT = 256, OWN_JSON, OWN_MARKDOWN, OWN_AUDIT, OWN_FORCE };
+static const char *const own_options[] = { "--strict", "--json", "--markdown", "--audit", "--force" };
+
 static const struct option options[] = {
     { "log-level", required_argument, NULL, 'l' }, { "log-format", required_argument, NULL, 'f' }, { "lua", required_argument, NULL, 'u' },
-    { "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'v' },          { NULL, 0, NULL, 0 },
+    { "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'v' },          { "strict", no_argument, NULL, OWN_STRICT },
+    { "json", no_argument, NULL, OWN_JSON },       { "markdown", no_argument, NULL, OWN_MARKDOWN }, { "audit", no_argument, NULL, OWN_AUDIT },
+    { "force", no_argument, NULL, OWN_FORCE },     { NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
@@ -149,6 +246,11 @@ int main(int argc, char **argv)
         case 'v':
             printf("sluice %s\n", SLUICE_VERSION);
             return EXIT_OK;
+        case OWN_STRICT: case OWN_JSON: case OWN_MARKDOWN: case OWN_AUDIT: case OWN_FORCE:
+            if (c.n_said == MAX_SAID)
+                return usage("too many options: ", own_options[o - OWN_STRICT]);
+            c.said[c.n_said++] = own_options[o - OWN_STRICT];
+            break;
         default:
             return usage("see above", "");
         }
@@ -159,15 +261,18 @@ int main(int argc, char **argv)
     const struct command_kind *kind = command_of(c.name);
     if (!kind)
         return usage("unknown command ", c.name);
-    if (optind == argc) {
-        fprintf(stderr, "sluice: %s needs %s\nUsage: %s\n", c.name, kind->needs, kind->usage);
-        return EXIT_USAGE;
+    for (size_t i = 0; i < c.n_said; i++)
+        if (!strstr(kind->knows, c.said[i]))
+            return misused(kind, "has no option ", c.said[i]);
+    if (optind == argc && kind->needs)
+        return misused(kind, "needs ", kind->needs);
+    if (kind->most >= 0 && argc - optind > kind->most)
+        return misused(kind, "takes no more words: ", argv[optind + kind->most]);
+    if (optind < argc) {
+        c.file = argv[optind];
+        c.more = argc - optind - 1;
+        c.rest = argv + optind + 1;
     }
-    c.more = argc - optind - 1;
-    c.rest = argv + optind + 1;
-    if (c.more > 0 && kind->run != test)
-        return usage("one file is enough: ", argv[optind + 1]);
-    c.file = argv[optind];
 
     log_setup(kind->run == test && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
     curl_global_init(CURL_GLOBAL_DEFAULT);

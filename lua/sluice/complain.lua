@@ -20,7 +20,7 @@ function M.script_level()
   while true do
     local info = debug.getinfo(level, "Sl")
     if not info then return nil end
-    if info.currentline > 0 and info.source:sub(1, 5) ~= "@lua/" then return level - 1, info.source:gsub("^@", ""), info.currentline end
+    if info.currentline > 0 and info.source:sub(1, 12) ~= "@lua/sluice/" then return level - 1, info.source:gsub("^@", ""), info.currentline end
     level = level + 1
   end
 end

@@ -306,7 +306,7 @@ local function normal_policies(list)
       for i in ipairs(policy.hooks) do shadow.hooks[i] = {} end
       shadows[#shadows + 1], shadow_of[p], into = shadow, shadow, shadow.hooks
     end
-    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if }
+    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if, instance = instance }
     for i, h in ipairs(policy.hooks) do
       local fn = instance.def.hooks[h]
       if fn then table.insert(into[i], upward[h] and 1 or #into[i] + 1, { fn = fn, policy = p - 1 }) end
@@ -357,7 +357,7 @@ local function inits(routes)
   return out
 end
 
--- The normalised gateway of what the file returned; nil when there were complaints.
+-- The normalised gateway of what the file returned, and where its settings stand; nil when there were complaints.
 function M.check(result, main)
   local given = made[result]
   if not given then
@@ -395,7 +395,7 @@ function M.check(result, main)
       max_body = v.max_body or 1024 * 1024 }
   end
   out.inits = inits(c.routes)
-  return out
+  return out, at
 end
 
 return M

@@ -6,6 +6,7 @@ local PLAN, TRY, FAILURE, RESPONSE, FINISH, CALL = 13, 14, 15, 16, 17, 18
 local host = require "sluice.host"
 local unit_of = require("sluice.policy").unit_of
 local frozen = require "sluice.frozen"
+local known_sets = require "sluice.known"
 local suggest = require "sluice.suggest"
 
 local M = {}
@@ -401,14 +402,15 @@ end
 
 -- ---- what the other hooks of an answer are shown: read-only, unknown names refused
 
-local function shown(what, fields)
+local function shown(what, owner, fields)
   local known = set_of(fields)
+  known_sets.add { [owner] = known }
   return function(t) return frozen.freeze(t, ("field in %s:"):format(what), known) end
 end
 
-local failure = shown("failure", { "target", "number", "code", "message", "status", "retry_after" })
-local response = shown("response", { "target", "number", "status", "headers" })
-local finish = shown("finish", { "reason", "target", "tokens", "usage" })
+local failure = shown("failure", "failure", { "target", "number", "code", "message", "status", "retry_after" })
+local response = shown("response", "res", { "target", "number", "status", "headers" })
+local finish = shown("finish", "fin", { "reason", "target", "tokens", "usage" })
 
 function M.failure(x, name, number, code, message, status, retry_after)
   x[FAILURE] = failure { target = name, number = number, code = code, message = message, status = status, retry_after = retry_after }
@@ -584,6 +586,10 @@ function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, h
     usage = usage_of(x, usage_in, usage_out, tokens),
   }, sum_mt)
 end
+
+known_sets.add { head = in_head, req = in_req, ["req:"] = methods, ctx = fixed, ["ctx:"] = ctx_methods, part = { channel = true, last = true }, ["out:"] = { text = host.out_text },
+  err = err_fields, shape = changeable, sum = sum_fields, usage = usage_fields }
+known_sets.add { ctx = live, try = in_try, ["try:"] = methods, call = call_fields }
 
 host.keep("head", head_mt)
 host.keep("req", req_mt)

@@ -3,6 +3,7 @@ local host = require "sluice.host"
 local complain = require "sluice.complain"
 local config = require "sluice.config"
 local frozen = require "sluice.frozen"
+local known_sets = require "sluice.known"
 local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
@@ -140,5 +141,7 @@ for _, name in ipairs { "cache", "redis" } do
 end
 
 require "sluice.exchange"
+
+known_sets.add { limiter = limiter_fields, counter = { window = true }, feature = features, parts = parts }
 
 return frozen.library("sluice", M, later)

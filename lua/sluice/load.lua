@@ -2,30 +2,35 @@
 local host = require "sluice.host"
 local complain = require "sluice.complain"
 local config = require "sluice.config"
+local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 
 sandbox.public = require "sluice"
 
-local M = {}
+-- keep: what was loaded stays in `kept`, for explain and the lints: { file, gateway, at = where its settings
+-- stand, sources = text by path }.
+local M = { keep = false, kept = nil }
 
 -- The normalised gateway, or nil and the mistakes as a list of lines.
 function M.load(file)
   host.loading(true)
   complain.begin()
   sandbox.begin(file)
-  local result
+  policy.begin()
+  local result, at
   local chunk, why = sandbox.chunk(file)
   if not chunk then
     complain.raw(why)
   else
     local ok, value = host.base.pcall(chunk)
     if ok then
-      result = config.check(value, file)
+      result, at = config.check(value, file)
     else
       complain.raw(type(value) == "string" and value or ("%s: the file raised a %s"):format(file, type(value)))
     end
   end
   host.loading(false)
+  if M.keep then M.kept = { file = file, gateway = result, at = at, sources = sandbox.sources } end
   sandbox.sources = {}
   local lines = complain.finish()
   if #lines > 0 then return nil, lines end

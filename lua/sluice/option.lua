@@ -1,6 +1,7 @@
 -- The options of a policy: what it declares (`options = { rate = { type = "number", required = true } }`), and the values that a route gives them.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local known_sets = require "sluice.known"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 
@@ -101,5 +102,7 @@ function M.value(s, v, at)
   end
   return got
 end
+
+known_sets.add { option = fields, type = types }
 
 return M

@@ -1,6 +1,8 @@
 -- Policies: `local P = sluice.policy { ... }`, then `function P.validate(req, ctx) ... end`. What is wrong is noted at the line where it is written.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local known_sets = require "sluice.known"
+local locate = require "sluice.locate"
 local option = require "sluice.option"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
@@ -22,6 +24,10 @@ local DEFAULT_HOLD = 64 * 1024
 
 M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
 M.part_names = setmetatable({}, { __mode = "k" })       -- what makes a part -> its name in sluice.parts
+
+-- Since the last begin(): every definition, in order, and every place on a route that was switched off. For explain and the lints.
+function M.begin() M.defined, M.off = {}, {} end
+M.begin()
 
 local function here(text) complain.here(text) end
 
@@ -150,6 +156,7 @@ local function set_hook(def, k, v)
     if def.hooks.filter ~= nil then return here(('policy "%s" has a filter already; write a list of filters'):format(def.name)) end
     def.hooks.filter = v
     def.filters = filters(v, def.name)
+    def.filter_file, def.filter_line = select(2, complain.script_level())
     return
   end
   if later[k] then
@@ -245,7 +252,9 @@ local function policy(spec)
   def.options = option.schemas(spec.options, def.name)
   def.open_hooks = on_error_bits(spec.on_error, note)
   def.mode = check_mode(spec.mode, note) or "enforce"
+  def.file, def.line = select(2, complain.script_level())
   M.definitions[P] = def
+  M.defined[#M.defined + 1] = def
   local keys = {}
   for k in pairs(spec) do if not policy_fields[k] then keys[#keys + 1] = k end end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
@@ -356,10 +365,21 @@ function M.instance(v, at, require)
       end
     end
   end
-  if mode == "off" then return nil end
+  def.used, out.given = true, given
+  out.file, out.line = at.file, locate.line(at.lines, at.path)
+  if mode == "off" then
+    M.off[#M.off + 1] = { name = out.name, path = at.path }
+    return nil
+  end
   out.mode = mode
   out.options = frozen.freeze(values, ('option in policy "%s":'):format(def.name), optional)
   return out
 end
+
+-- For the tools.
+M.UNITS, M.CHANNELS, M.KIND, M.FILTER_BIT = UNITS, CHANNELS, KIND, FILTER_BIT
+local here_now = { filter = true }
+for h in pairs(runs) do if not later[h] then here_now[h] = true end end
+known_sets.add { hook = here_now, filter = filter_fields, policy = policy_fields, entry = entry_fields, unit = UNITS, channel = CHANNELS }
 
 return M

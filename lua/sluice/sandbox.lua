@@ -84,7 +84,7 @@ local function read(path)
   return text
 end
 
-local loaded, root
+local loaded, root = {}, nil
 
 -- Begins with a new operator's file; what earlier ones required is forgotten.
 function M.begin(file)
@@ -179,5 +179,8 @@ function M.public_module(name)
 end
 
 names.require = host.seal(M.require)
+
+-- For the tools: the allow-list, and why some names are not on it.
+M.names, M.gone, M.compile = names, gone, compile
 
 return M

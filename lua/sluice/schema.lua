@@ -2,6 +2,7 @@
 -- `at` and goes on, so that all mistakes are found in one run. `at` knows the path ("routes.ask.timeout") and the line it is written on.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local known_sets = require "sluice.known"
 local locate = require "sluice.locate"
 local suggest = require "sluice.suggest"
 
@@ -82,6 +83,7 @@ function M.record(members, what, such_as)
   local sorted = {}
   for name in pairs(members) do known[name], sorted[#sorted + 1] = true, name end
   table.sort(sorted)
+  known_sets.add { [what:gsub("^an? ", ""):gsub("^sluice%.", ""):gsub(" dialect$", "")] = members }
   return function(v, at)
     if type(v) ~= "table" then return wrong(v, at) end
     local out = {}

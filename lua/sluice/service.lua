@@ -1,6 +1,7 @@
 -- Services: the hosts that the gateway file declares, called by name. And sluice.all, which waits for several things at once.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local known_sets = require "sluice.known"
 local suggest = require "sluice.suggest"
 
 local M = {}
@@ -197,5 +198,7 @@ M.all = host.seal(function(functions)
   for i, task in ipairs(tasks) do results[i] = task.result end
   return host.table.unpack(results, 1, #tasks)
 end)
+
+known_sets.add { ["service:"] = methods, service_error = fields, request = option_fields, answer = response("", 200, {}, "") }
 
 return M

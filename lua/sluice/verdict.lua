@@ -1,5 +1,6 @@
 -- What a hook may say: values that C recognises by their metatable. Made by sluice.reject, sluice.reply, sluice.stop and sluice.drop.
 local host = require "sluice.host"
+local known_sets = require "sluice.known"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 local blame = require("sluice.complain").blame
@@ -104,5 +105,7 @@ M.reject = host.seal(reject)
 M.reply = host.seal(reply)
 M.stop = host.seal(stop)
 M.drop = verdict({ DROP })
+
+known_sets.add { reject = reject_fields, reply = reply_fields, stop = stop_fields }
 
 return M

@@ -45,7 +45,7 @@ test("misuse: a sentence on stderr, exit 2", () => {
 test("a command without what it needs tells its usage; a directory that is not there is a sentence: exit 2", () => {
   for (const [args, said] of [
     [["run"], /^sluice: run needs a gateway file\nUsage: sluice run FILE/],
-    [["check"], /^sluice: check needs a gateway file\nUsage: sluice check FILE\n$/],
+    [["check"], /^sluice: check needs a gateway file\nUsage: sluice check FILE/],
     [["test"], /^sluice: test needs a directory of specs\nUsage: sluice test DIR/],
     [["test", "nothere"], /^sluice: test: cannot read nothere: No such file or directory; name a directory with files that end in _spec\.lua.*\n$/],
   ]) {

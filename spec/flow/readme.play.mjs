@@ -75,6 +75,19 @@ test("the sample of a mistake is what check says", () => {
   assert.ok(main.includes(`\`\`\`\n${r.stderr}\`\`\`\n`), `the README does not show\n${r.stderr}`);
 });
 
+test("the samples of the tools are what they print", () => {
+  const section = main.slice(main.indexOf("## Tools for who writes policies"), main.indexOf("## What clients see"));
+  const [lua, warnings, explained, helped] = [...section.matchAll(/```\w*\n([^]*?)```\n/g)].map((m) => m[1]);
+  fs.writeFileSync(path.join(dir, "gateway.lua"), `local sluice = require "sluice"\nlocal ask = sluice.policy { name = "ask" }\n${lua}
+return sluice.config { api = 1, listen = ":0", models = { m = function() end }, routes = { r = { path = "/", front = "token", target = "m", policies = { ask } } } }
+`);
+  assert.equal(check("gateway.lua").stderr, warnings);
+  const says = (...args) => spawnSync(BIN, args, { encoding: "utf8", cwd: ROOT, env: { PATH: process.env.PATH }, timeout: 60_000 }).stdout;
+  const [before, after] = explained.split("    ...\n"), real = says("explain", "examples/ask/gateway.lua", "ask");
+  assert.ok(real.startsWith(before) && real.endsWith(after), real);
+  assert.equal(says("help", "filter.max_hold"), helped);
+});
+
 test("every snippet of Lua loads", () => {
   const blocks = [...main.matchAll(/```lua\n([^]*?)```/g)].map((m) => m[1]);
   assert.ok(blocks.length >= 5);

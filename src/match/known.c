@@ -150,7 +150,7 @@ const char *matcher_known_name(size_t i)
 
 struct matcher *matcher_known(const char *name)
 {
-    static const struct matcher_class class = { find_known, free_known };
+    static const struct matcher_class class = { "known", find_known, free_known };
     const char *wrong;
 
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -68,7 +68,7 @@ static bool matches_nothing(const struct pattern *p)
 
 struct matcher *matcher_pattern(const char *pattern, size_t len, const char *kind, const char **wrong)
 {
-    static const struct matcher_class class = { find_pattern, free_pattern };
+    static const struct matcher_class class = { "pattern", find_pattern, free_pattern };
     struct pattern *compiled = mem_alloc(pattern_size(pattern, len));
 
     *wrong = pattern_compile(compiled, pattern, len, true);

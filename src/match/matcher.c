@@ -33,6 +33,7 @@ void matcher_drop(struct matcher *m)
 
 const char *matcher_kind(const struct matcher *m) { return m->kind; }
 const char *matcher_source(const struct matcher *m) { return m->source; }
+const char *matcher_form(const struct matcher *m) { return m->class->form; }
 
 enum match_got matcher_find(const struct matcher *m, const struct match_text *t, struct match *ret)
 {
@@ -87,7 +88,7 @@ static void free_any(struct matcher *m)
 
 struct matcher *matcher_any(struct matcher *const *list, size_t n)
 {
-    static const struct matcher_class class = { find_any, free_any };
+    static const struct matcher_class class = { "any", find_any, free_any };
     struct any *a = mem_alloc(sizeof *a);
 
     matcher_init(&a->base, &class, "any", "any", 3);
@@ -99,6 +100,16 @@ struct matcher *matcher_any(struct matcher *const *list, size_t n)
             a->base.context = list[i]->context;
     }
     return &a->base;
+}
+
+size_t matcher_members(const struct matcher *m, struct matcher *const **ret)
+{
+    const struct any *a = (const struct any *)m;
+
+    if (m->class->find != find_any)
+        return 0;
+    *ret = a->list;
+    return a->n;
 }
 
 /* ---- a text that arrives */

@@ -44,6 +44,8 @@ void matcher_drop(struct matcher *m);
 
 const char *matcher_kind(const struct matcher *m);
 const char *matcher_source(const struct matcher *m);                         /* as written, for people */
+const char *matcher_form(const struct matcher *m);                           /* "regex", "pattern", "words", "known" or "any" */
+size_t matcher_members(const struct matcher *m, struct matcher *const **ret);   /* what an "any" is made of; 0 for the others */
 
 enum match_got {
     MATCH_NONE,                                        /* none begins in this text, whatever comes; hit.from = its end */

@@ -5,6 +5,7 @@
 #include "match/matcher.h"
 
 struct matcher_class {
+    const char *form;                                  /* "regex", "pattern", ...: see matcher_form */
     enum match_got (*find)(const struct matcher *m, const struct match_text *t, struct match *ret);
     void (*free)(struct matcher *m);                   /* what the kind owns; then the block is freed */
 };

@@ -93,7 +93,7 @@ static const char *not_for_streams(const char *p, size_t len)
 
 struct matcher *matcher_regex(const char *pattern, size_t len, const char *kind, const char **wrong)
 {
-    static const struct matcher_class class = { find_regex, free_regex };
+    static const struct matcher_class class = { "regex", find_regex, free_regex };
     uint32_t options = PCRE2_UTF | PCRE2_NO_START_OPTIMIZE | PCRE2_NEVER_BACKSLASH_C, empty = 0, behind = 0;
     PCRE2_SIZE where;
     int error;

@@ -216,7 +216,7 @@ static bool read_word(struct word *w, const char *s, size_t len, bool fold)
 
 struct matcher *matcher_words(const char *const *words, const size_t *lens, size_t n, const struct words_options *o, const char *kind, const char **wrong)
 {
-    static const struct matcher_class class = { find_words, free_words };
+    static const struct matcher_class class = { "words", find_words, free_words };
     static _Thread_local char sentence[200];
     struct word *list = mem_alloc((n ? n : 1) * sizeof *list);
     struct words *w = mem_alloc(sizeof *w);

@@ -353,6 +353,8 @@ int host_open(lua_State *L)
     match_open(L);
     lua_setfield(L, -2, "match");
     match_is_open(L);
-    lua_setfield(L, -2, "is_matcher");                 /* host */
+    lua_setfield(L, -2, "is_matcher");
+    match_parts_open(L);
+    lua_setfield(L, -2, "matcher_parts");              /* host */
     return 1;
 }

@@ -141,6 +141,36 @@ static int match_is(lua_State *L)                      /* is(value) -> boolean *
     return 1;
 }
 
+/* parts(matcher) -> { { form, kind, source }, ... }: what it looks for, for the tools */
+static void add_parts(lua_State *L, struct matcher *m)      /* list -> list */
+{
+    struct matcher *const *members;
+    size_t n = matcher_members(m, &members);
+
+    luaL_checkstack(L, 4, "matchers within matchers");
+    for (size_t i = 0; i < n; i++)
+        add_parts(L, members[i]);
+    if (n > 0)
+        return;
+    lua_createtable(L, 0, 3);                          /* list part */
+    lua_pushstring(L, matcher_form(m));
+    lua_setfield(L, -2, "form");
+    lua_pushstring(L, matcher_kind(m));
+    lua_setfield(L, -2, "kind");
+    lua_pushstring(L, matcher_source(m));
+    lua_setfield(L, -2, "source");
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);   /* list */
+}
+
+static int match_parts(lua_State *L)
+{
+    struct matcher *m = check(L, 1);
+
+    lua_newtable(L);
+    add_parts(L, m);
+    return 1;
+}
+
 /* ---- a match as scripts see it: text, kind, and its captures by number */
 
 void match_push(lua_State *L, const char *text, const struct match *hit, size_t gone)
@@ -260,5 +290,11 @@ int match_open(lua_State *L)
 int match_is_open(lua_State *L)
 {
     lua_pushcfunction(L, match_is);
+    return 1;
+}
+
+int match_parts_open(lua_State *L)
+{
+    lua_pushcfunction(L, match_parts);
     return 1;
 }

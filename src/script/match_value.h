@@ -11,5 +11,6 @@ struct matcher *match_value(lua_State *L, int idx);    /* NULL: it is none. Live
 void match_push(lua_State *L, const char *text, const struct match *hit, size_t gone);
 int match_open(lua_State *L);                          /* pushes the library sluice.match */
 int match_is_open(lua_State *L);                       /* pushes host.is_matcher */
+int match_parts_open(lua_State *L);                    /* pushes host.matcher_parts */
 
 #endif

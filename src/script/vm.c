@@ -23,7 +23,7 @@ bool vm_place(lua_State *co, char *out, size_t room, char *function, size_t func
 
     for (int level = 0; lua_getstack(co, level, &ar); level++) {
         lua_getinfo(co, "Sln", &ar);
-        if (ar.currentline <= 0 || strncmp(ar.short_src, "lua/", 4) == 0)
+        if (ar.currentline <= 0 || strncmp(ar.short_src, "lua/sluice/", 11) == 0)
             continue;
         snprintf(out, room, "%s:%d", ar.short_src, ar.currentline);
         snprintf(function, function_room, "%s", ar.name ? ar.name : "");

@@ -1,0 +1,78 @@
+-- What sluice.config takes.
+return {
+  title = "Configuration",
+  text = "`return sluice.config { ... }` ends the gateway file. Numbers and sizes may be given as texts, as sluice.env gives them. A reload (SIGHUP) reads models, routes and "
+    .. "policies again; address, workers, memory and limits count at the start only.",
+  classes = {
+    { "config", "sluice.Config", "What sluice.config takes.", exact = true },
+    { "limits", "sluice.Limits", "What a client may send and hold.", exact = true },
+    { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
+    { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
+    { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
+    { "timeout", "sluice.Timeouts", "How long an answer may take.", exact = true },
+  },
+
+  { "config.api", "1", "The version of the API that the file is written for." },
+  { "config.listen", "string", 'Address and port: "127.0.0.1:4001", "[::1]:4001", ":8080" for all addresses.' },
+  { "config.models?", "table<string, sluice.Model|fun(req: sluice.Request, out: sluice.Out)>", "Who answers, by the names that routes and policies use.",
+    example = [[
+models = {
+  fast = { provider = "openai", model = "gpt-4o-mini", key = sluice.secret "OPENAI_API_KEY" },
+  echo = function(req, out) out:text(req:last_user()) end,
+}]] },
+  { "config.routes", "table<string, sluice.Route>", "What is served, by name.",
+    example = [[routes = { ask = { path = "/api/stream", front = "token", target = "fast" }, page = { path = "/", files = "web" } }]] },
+  { "config.trusted_proxies?", "string|string[]", 'Networks or addresses whose X-Forwarded-For counts: "10.0.0.0/8, ::1".' },
+  { "config.workers?", "integer|string", "Threads; 0 (the default) for one for each core." },
+  { "config.drain?", "sluice.Duration", 'How long running streams may still take when the gateway ends; "30s" by default.' },
+  { "config.memory?", "sluice.Size", 'The most that the Lua of one worker may use; "64mb" by default, "4mb" at least.' },
+  { "config.limits?", "sluice.Limits", "What a client may send and hold." },
+
+  { "limits.head?", "sluice.Size", 'Request line and headers; "64kb" by default. Beyond: 431.' },
+  { "limits.body?", "sluice.Size", '"1mb" by default. Beyond: 413.' },
+  { "limits.connections?", "integer|string", "Connections of one worker; 1024 by default. Beyond, new ones wait." },
+  { "limits.head_timeout?", "sluice.Duration", 'Until the headers are in; "10s" by default. Beyond: 408.' },
+  { "limits.body_timeout?", "sluice.Duration", 'Until the body is in; "30s" by default. Beyond: 408.' },
+  { "limits.idle_timeout?", "sluice.Duration", 'Between two requests of a connection; "75s" by default.' },
+  { "limits.write_stall?", "sluice.Duration", 'How long a client may take nothing of what waits for it; "60s" by default.' },
+
+  { "config.services?", "table<string, sluice.ServiceSettings>", "The only hosts that policies can reach, by the names that sluice.service takes.",
+    example = [[services = { directory = { url = "http://127.0.0.1:8000", auth = sluice.secret "DIRECTORY_API_KEY", timeout = "500ms" } }]] },
+  { "service.url", "string", "The base of its URLs." },
+  { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header." },
+  { "service.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
+  { "service.timeout?", "sluice.Duration", 'For a whole call; "5s" by default. A call may say otherwise.' },
+  { "service.connect?", "sluice.Duration", "Until the service is reached." },
+  { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default." },
+  { "service.max_body?", "sluice.Size", 'The largest answer that is taken; "1mb" by default.' },
+
+  { "model.provider?", "string|table", 'What the upstream speaks: "openai", or a dialect of your own (see `provider.request`).' },
+  { "model.url?", "string", "The base of its URLs; a dialect may have a default." },
+  { "model.model?", "string", "The model's name at the provider." },
+  { "model.key?", "sluice.Secret|string", 'sluice.secret "NAME".' },
+  { "model.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
+  { "model.timeout?", "sluice.Timeouts", "In place of the route's, clock by clock." },
+  { "model.answer?", "async fun(req: sluice.Request, out: sluice.Out): sluice.Verdict?",
+    "A Lua model: answers itself. It has no provider, url, model, key or ca. Its text passes the same filters and limits.",
+    params = { req = "The request, as the hook prompt left it.", out = "Where the answer goes." },
+    example = [[
+models = { clock = { answer = function(_, out)
+  for i = 1, 3 do out:text(i .. " "); sluice.sleep "1s" end
+end } }]] },
+
+  { "route.path", "string|string[]", "The exact path, or several; for files what their paths begin with." },
+  { "route.front?", "string|table", 'What its clients speak: "token", or a dialect of your own (see `front.read`). Needed unless it serves files.' },
+  { "route.target?", "string|string[]", "The model that answers when no policy picks one; of several the next is tried when one fails before its first text. Needed unless it serves files." },
+  { "route.policies?", "(sluice.Policy|string|sluice.Use|sluice.Group)[]", "The policies, client side first: requests pass them in this order, answers in the opposite one.",
+    example = [[
+routes = { ask = { path = "/ask", front = "token", target = "fast",
+  policies = { sluice.parts.rate_limit { rate = 10, per = "1m" }, "policies.pii", { "policies.tone", strict = true } } } }]] },
+  { "route.timeout?", "sluice.Timeouts", "How long an answer may take." },
+  { "route.heartbeat?", "sluice.Duration", 'A comment is sent whenever nothing was sent for so long; "15s" by default.' },
+  { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
+
+  { "timeout.connect?", "sluice.Duration", 'Until the upstream is reached; "10s" by default. Then upstream_connect_timeout.' },
+  { "timeout.first_token?", "sluice.Duration", 'Until its first text; "60s" by default. Then first_token_timeout.' },
+  { "timeout.gap?", "sluice.Duration", 'Between two texts; "60s" by default. Then gap_timeout.' },
+  { "timeout.total?", "sluice.Duration", "For the whole request; none by default. Then total_timeout." },
+}

@@ -1,0 +1,19 @@
+-- The ready parts: an example of each. What they do and their options are told by the policies themselves (lua/sluice/parts/).
+return {
+  title = "Ready parts",
+  text = "Policies that are written with this API: `sluice.parts.NAME { OPTION = ... }` in a route's list of policies. Each also takes name, mode and on_error.",
+  classes = { { "parts", "sluice.Parts", "The ready parts." } },
+
+  { "parts.banned_words", example = [[local policies = { sluice.parts.banned_words { words = { "darn", "heck" }, action = "mask" } }]] },
+  { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
+  { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
+  { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000 } }]] },
+  { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
+  { "parts.rate_limit", example = [[
+local policies = {
+  sluice.parts.rate_limit { rate = 10, per = "1m" },
+  sluice.parts.rate_limit { name = "by_key", key = function(head) return head.headers.authorization end, rate = 1000, per = "1d" },
+}]] },
+  { "parts.redact", example = [[local policies = { sluice.parts.redact { match = { sluice.match.email, sluice.match.phone }, restore = true } }]] },
+  { "parts.stop_sequences", example = [[local policies = { sluice.parts.stop_sequences { list = { "\nUser:" }, keep = false } }]] },
+}

@@ -1,0 +1,67 @@
+-- Policies: what is said of them, their options, and how they are put on a route.
+return {
+  title = "Policies",
+  text = "A policy is a named set of hooks with options. On a route it is named by itself, by its module (`\"policies.pii\"`) or as a table with options (`{ P, limit = 3 }`).",
+  aliases = {
+    { "sluice.FailMode", '"closed"|"open"', "What happens when a hook fails: `closed` ends the request or the answer, `open` goes on without the hook." },
+    { "sluice.PolicyMode", '"enforce"|"monitor"|"off"', "Whether a policy runs, and whether it counts." },
+    { "sluice.Group", false, "What sluice.chain and sluice.only_if return: it stands wherever a policy may." },
+  },
+  classes = {
+    { "policy", "sluice.PolicySpec", "What sluice.policy takes. Hooks may stand in here too.", parent = "sluice.Policy" },
+    { "option", "sluice.Option", "How a policy describes one of its options.", exact = true },
+    { "type", "sluice.OptionType", "The kinds of options.", alias = true },
+    { "entry", "sluice.Use", "A policy on a route, with its options as further fields." },
+  },
+
+  { "sluice.chain", "(policies: (sluice.Policy|string|sluice.Use|sluice.Group)[]): sluice.Group", "Several policies as one entry of a route's list.",
+    params = { policies = "As in `route.policies`." },
+    errors = { "an empty list" },
+    example = [[
+local front_door = sluice.chain { sluice.parts.cors { origins = { "*" } }, sluice.parts.rate_limit { rate = 10, per = "1m" } }]] },
+  { "sluice.only_if", "(condition: (fun(ctx: sluice.Context, head: sluice.Head): boolean?), policy: sluice.Policy|string|sluice.Use|sluice.Group): sluice.Group",
+    "A policy that takes part only in some requests: the condition is asked once for each, before accept. It may not wait; when it fails, the request is refused.",
+    params = { condition = "Whether the policy takes part.", policy = "What it is about, also a chain." },
+    example = [[
+local P = sluice.policy { name = "strict" }
+local guests = sluice.only_if(function(_, head) return head.headers.authorization == nil end, P)]] },
+
+  { "policy.name", "string", "A word, unique on a route: it stands in every log line and error of this policy." },
+  { "policy.api?", "1", "The version of the API that it is written for." },
+  { "policy.doc?", "string", "One sentence; `sluice explain` prints it." },
+  { "policy.options?", "table<string, sluice.Option>", "What a route may set; read it as `ctx.options.NAME`.",
+    example = [[
+local P = sluice.policy { name = "budget", options = { most = { type = "integer", default = 10, min = 1, doc = "Questions a day." } } }]] },
+  { "policy.on_error?", "sluice.FailMode|table<string, sluice.FailMode>",
+    'What happens when one of its hooks raises or runs out of time: for all hooks, or by hook: { filter = "closed", log = "open" }. "closed" by default. '
+      .. '"open" on a filter releases unfiltered text.' },
+  { "policy.mode?", "sluice.PolicyMode", '"enforce" (the default); "monitor": it runs on a copy beside the answer, '
+      .. 'changes nothing, and what it would have done is logged (would_reject, would_stop, ...); "off".' },
+
+  { "option.type", "sluice.OptionType|sluice.OptionType[]", "Its kind, or several.", },
+  { "option.required?", "boolean", "A route must give it." },
+  { "option.default?", "any", "What it is when a route does not give it." },
+  { "option.one_of?", "any[]", "The only values allowed. A function, where `option.type` allows one, is not held to it." },
+  { "option.min?", "number", "The least value of a number; for a duration in milliseconds." },
+  { "option.max?", "number", "The greatest value of a number." },
+  { "option.doc?", "string", "One sentence, shown when the option is missing." },
+
+  { "type.string", '"string"', "A text." },
+  { "type.integer", '"integer"', "A whole number." },
+  { "type.number", '"number"', "A number." },
+  { "type.boolean", '"boolean"', "true or false." },
+  { "type.duration", '"duration"', 'Such as "800ms"; hooks read it as it was written.' },
+  { "type.size", '"size"', 'Such as "64kb"; hooks read a number of bytes.' },
+  { "type.list", '"list"', "A table with members 1..n; hooks cannot change it." },
+  { "type.map", '"map"', "A table; hooks cannot change it." },
+  { "type.secret", '"secret"', "What sluice.secret gives." },
+  { "type.matcher", '"matcher"', "A matcher, a Lua pattern or a list of these; hooks read one matcher." },
+  { "type.function", '"function"', "A function." },
+
+  { "entry.name?", "string", "Another name, so that one policy can be on a route twice.",
+    example = [[
+local P = sluice.policy { name = "pii", options = { strict = { type = "boolean", default = false } } }
+local policies = { P, { P, name = "pii_strict", strict = true } }]] },
+  { "entry.mode?", "sluice.PolicyMode", 'In place of the policy\'s own `policy.mode`: "monitor" tries it out on this route, "off" takes it off.' },
+  { "entry.on_error?", "sluice.FailMode|table<string, sluice.FailMode>", "In place of the policy's own `policy.on_error`." },
+}

@@ -1,0 +1,73 @@
+-- Limits and counts that all workers share.
+return {
+  title = "Shared state",
+  text = "Lua variables are per worker and lost on a reload. Limiters and counters are in C, shared by all workers under their name, and kept by a reload. None of their methods waits.",
+  classes = {
+    { "limiter:", "sluice.Limiter", "What sluice.limiter returns." },
+    { "limiter", "sluice.LimiterRule", "What a limiter allows.", exact = true },
+    { "counter:", "sluice.Counter", "What sluice.counter returns." },
+    { "counter", "sluice.CounterRule", "What a counter counts over.", exact = true },
+    { "reservation:", "sluice.Reservation", "What counter:reserve returns." },
+  },
+
+  { "sluice.limiter", "(name: string, rule: sluice.LimiterRule): sluice.Limiter", "A limit on how often something may happen per key: a bucket that fills at a steady rate.",
+    params = { name = "Limiters of one name share their state.", rule = "{ rate = 60, per = \"1m\", burst = 10 }" },
+    errors = { "a field that is unknown or out of range" },
+    example = [[
+local rate = sluice.limiter("rpm", { rate = 60, per = "1m", burst = 10 })
+function P.accept(head)
+  local ok, retry_in = rate:take(head.ip)
+  if not ok then return sluice.reject { status = 429, code = "too_fast", message = "Too many requests.", retry_after = retry_in } end
+end]] },
+  { "limiter.rate", "number", "How many ..." },
+  { "limiter.per", "sluice.Duration", "... in how long." },
+  { "limiter.burst?", "number", "How many can be saved up; the same as the rate by default." },
+  { "limiter:take", "(key: string, cost?: number): ok: boolean, retry_in: integer, left: integer, reset_in: integer", "Takes from the key's bucket when there is enough in it.",
+    params = { key = "Whose bucket.", cost = "1 by default." }, returns = "whether it was taken; seconds until it could be; what is left; seconds until the bucket is full",
+    example = [[
+local rate = sluice.limiter("tokens", { rate = 10000, per = "1m" })
+function P.prompt(req, ctx)
+  if not rate:take(ctx.client.ip, req:tokens()) then return sluice.reject(429, "too_much", "Too many tokens; wait a minute.") end
+end]] },
+
+  { "sluice.counter", "(name: string, rule?: sluice.CounterRule): sluice.Counter", "A sum per key, over a window or for ever.",
+    params = { name = "Counters of one name share their state.", rule = '{ window = "1d" }; without it the sum never begins anew.' },
+    errors = { "a field that is unknown, or a window of no length" },
+    example = [[
+local asked = sluice.counter("asked", { window = "1d" })
+function P.validate(_, ctx)
+  if asked:add(ctx.client.ip) > 100 then return sluice.reject(429, "enough", "That was enough for today.") end
+end]] },
+  { "counter.window?", "sluice.Duration", "After which the sum begins anew." },
+  { "counter:add", "(key: string, n?: number): number", "Adds to a key's sum.", params = { key = "Whose sum.", n = "1 by default; may be negative." }, returns = "the sum of this window",
+    example = [[
+local seen = sluice.counter "seen"
+function P.log(_, ctx) seen:add(ctx.route) end]] },
+  { "counter:get", "(key: string): number", "A key's sum of this window.", params = { key = "Whose sum." },
+    example = [[
+local spent = sluice.counter("usd", { window = "1d" })
+function P.accept(head)
+  if spent:get(head.ip) > 5 then return sluice.reject(429, "spent", "The budget of today is used up.") end
+end]] },
+  { "counter:reserve", "(key: string, n: number, limit: number): reservation: sluice.Reservation?, retry_in: integer?",
+    "Counts the worst case now when it fits below the limit, so that parallel requests cannot overspend; settle it with what it really was.",
+    params = { key = "Whose sum.", n = "The worst case.", limit = "What the sum may not pass." },
+    returns = "a reservation; or nil and the seconds until it might fit (nil: it never will)",
+    example = [[
+local spent = sluice.counter("tokens", { window = "1d" })
+function P.prompt(req, ctx)
+  local held, retry_in = spent:reserve(ctx.client.ip, req:tokens() + 800, 100000)
+  if not held then return sluice.reject { status = 429, code = "budget", message = "Used up for today.", retry_after = retry_in } end
+  ctx.state.held = held
+end
+function P.log(sum, ctx)
+  if ctx.state.held then ctx.state.held:settle(sum.usage.input + sum.usage.output) end
+end]] },
+  { "reservation:settle", "(actual: number)", "Counts this in place of what was reserved, once. What is never settled is given back.", params = { actual = "0 or more." },
+    example = [[
+local spent = sluice.counter "tokens"
+function P.log(sum, ctx)
+  local held = spent:reserve(ctx.client.ip, 800, 100000)
+  if held then held:settle(sum.usage.output) end
+end]] },
+}

@@ -1,0 +1,38 @@
+-- `sluice check FILE`: the mistakes that loading found, or what looks like one; as lines, or as JSON. words: the file, the complaints (lines, "" for none).
+local host = require "sluice.host"
+local load = require "sluice.load"
+local order = host.json.order
+
+local function place(m) return m.line and ("%s:%d"):format(m.file, m.line) or m.file end
+
+local function complaints_of(lines)
+  local out = {}
+  for line in lines:gmatch "[^\n]+" do
+    local file, number, text = line:match "^([^\n]-):(%d+): (.*)$"
+    out[#out + 1] = order({ file = file, line = math.tointeger(tonumber(number)), text = text or line }, { "file", "line", "text" })
+  end
+  return out
+end
+
+local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
+
+local function as_json(file, errors, warnings, ok)
+  for i, w in ipairs(warnings) do warnings[i] = order(w, { "file", "line", "text" }) end
+  local t = { file = file, ok = ok, errors = host.json.array(errors), warnings = host.json.array(warnings) }
+  return host.json.encode(order(t, { "file", "ok", "errors", "warnings" })) .. "\n"
+end
+
+return function(words, options)
+  local file, lines = words[1], words[2]
+  local warnings = lines == "" and require("sluice.lint").run(load.kept) or {}
+  local ok = lines == "" and not (options.strict and #warnings > 0)
+  local code = ok and 0 or 1
+  if options.json then return code, as_json(file, complaints_of(lines), warnings, ok) end
+  if lines ~= "" then return code, nil, lines:gsub("\n*$", "\n") end
+  local err = {}
+  for i, w in ipairs(warnings) do err[i] = ("%s: warning: %s\n"):format(place(w), w.text) end
+  local gateway = load.kept.gateway
+  local summary = ("%s: %s: %s, %s%s\n"):format(file, ok and "ok" or "not ok", count(#gateway.routes, "route"), count(#gateway.models, "model"),
+    #warnings > 0 and ", " .. count(#warnings, "warning") or "")
+  return code, summary, table.concat(err)
+end
