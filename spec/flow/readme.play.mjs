@@ -94,11 +94,12 @@ test("every snippet of Lua loads", () => {
   for (const block of blocks) {
     if (block.includes("sluice.config")) continue;         // the example, shortened
     const models = block.startsWith("models = ") ? block : "models = { m = function() end }";
+    const services = /-- (services = .*)/.exec(block)?.[1];           // a snippet's comment says what it needs declared
     const [code, policies] = block.startsWith("models = ") ? ["", ""] : block.split(/^(?=policies = )/m);
     fs.writeFileSync(path.join(dir, "snippet.lua"), `local sluice = require "sluice"
 local ask = sluice.policy { name = "ask" }
 ${code}
-return sluice.config { api = 1, listen = ":0", ${models.trim().replace(/,$/, "")},
+return sluice.config { api = 1, listen = ":0", ${services ? `${services},` : ""} ${models.trim().replace(/,$/, "")},
   routes = { r = { path = "/", front = "token", target = "${/(\w+) = function\(req/.exec(models)?.[1] ?? "m"}", ${policies ?? "policies = { ask }"} } } }
 `);
     const r = check("snippet.lua");
