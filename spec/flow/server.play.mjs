@@ -32,6 +32,8 @@ const refused = {
   "TRACE": [`TRACE / HTTP/1.1\r\n${H}\r\n`, 405],
   "a method nobody knows": [`BREW / HTTP/1.1\r\n${H}\r\n`, [400, 501]],
   "* for GET": [`GET * HTTP/1.1\r\n${H}\r\n`, 400],
+  "a fragment": [`GET /a#b HTTP/1.1\r\n${H}\r\n`, 400],
+  "a fragment in the query": [`GET /a?b#c HTTP/1.1\r\n${H}\r\n`, 400],
   "an expectation we do not meet": [`GET / HTTP/1.1\r\n${H}Expect: magic\r\n\r\n`, 417],
   // ---- limits
   "a target beyond 16 KiB": [`GET /${"a".repeat(17_000)} HTTP/1.1\r\n${H}\r\n`, 414],
@@ -269,6 +271,10 @@ play("files: types, ETag, 304, HEAD, and no way out of the directory", async (st
     assert.ok(!a.body.includes("out of bounds") && !a.body.includes("root:"), target);
     if (type) assert.ok(a.headers.get("content-type").startsWith(type), `${target}: ${a.headers.get("content-type")}`);
     c.close();
+  }
+  for (const [from, to] of [["/sub", "/sub/"], ["/sub?lang=de&x=1", "/sub/?lang=de&x=1"]]) {
+    const moved = await s.get(from);
+    assert.deepEqual([moved.status, moved.headers.get("location")], [301, to]);
   }
   const a = await s.get("/a.css");
   await a.end();

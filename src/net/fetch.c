@@ -322,7 +322,9 @@ void fetch_do_now(struct fetch *f)
     } else if (!f->held && f->paused) {
         f->paused = false;
         p->in_curl++;
-        curl_easy_pause(f->easy, CURLPAUSE_CONT);      /* may deliver at once */
+        CURLcode code = curl_easy_pause(f->easy, CURLPAUSE_CONT);   /* may deliver at once */
         p->in_curl--;
+        if (code != CURLE_OK && !f->cancelled)         /* what waited could not be decoded */
+            fetch_over(f, code);
     }
 }

@@ -182,7 +182,8 @@ static void send_directory(struct files *f, struct conn *c, const struct http_re
     size_t n = strlen(r->path);
 
     if (n == 0 || r->path[n - 1] != '/') {             /* relative links in the page need the '/' */
-        char *to = mem_format("%s/", r->path);
+        bool asks = r->query && *r->query;
+        char *to = mem_format("%s/%s%s", r->path, asks ? "?" : "", asks ? r->query : "");
         bool elsewhere = to[0] == '/' && to[1] == '/'; /* "//host" would leave us */
         add(a, "Location", elsewhere ? "/" : to);
         conn_reply(c, 301, a->h, a->n, &body);

@@ -164,6 +164,10 @@ static bool refused(struct conn *c)
         answer_refuse(c, 400, "bad_request", "the request target is not a path");
         return true;
     }
+    if (strchr(r->path, '#') || (r->query && strchr(r->query, '#'))) {
+        answer_refuse(c, 400, "bad_request", "the request target holds a fragment (#), which a client keeps for itself");
+        return true;
+    }
     if (expect && strcasecmp(expect, "100-continue") != 0) {
         answer_refuse(c, 417, "expectation_failed", "the only expectation met here is 100-continue");
         return true;

@@ -120,6 +120,8 @@ static enum source_got read_event(struct stream *s, const struct sse_event *ev, 
 {
     struct json_place_found at[PLACE_COUNT];
 
+    if (ev->len == 0)
+        return SOURCE_PIECES;                          /* an event without data says nothing */
     if (is_done_mark(s, ev))
         return complete(s);
     if (json_places_find(s->model->dialect->places, ev->data, ev->len, at) != 0) {
