@@ -51,6 +51,9 @@ play("forty ask on two workers: one loads, and a reload keeps what it loaded", a
   const answers = await many(g, "k");
   await eventually(async () => await say(g, "asked-k") === "40 1", "all forty to be under way, with one load");
   await say(g, "go-k");
+  await g.metrics();
+  const held = g.log.filter((l) => l.event === "shared").map((l) => [l.kind, l.name, l.keys, l.bytes > 50 && l.bytes < 1000]);
+  assert.deepEqual(held.sort(), [["cache", "go", 1, true], ["cache", "seen", 1, true], ["counter", "asked", 1, true], ["counter", "loads", 1, true]]);
   const all = await told(answers);
   assert.ok(all.every((a) => a.n === 1 && a.by === all[0].by), "one load for all");
   assert.equal(new Set(all.map((a) => a.vm)).size, 2, "both workers answered");

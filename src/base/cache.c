@@ -40,6 +40,7 @@ static struct named *create(void)
     struct cache *c = mem_alloc(sizeof *c);
 
     c->named.destroy = destroy;
+    c->named.keys = &c->entries;
     keyed_init(&c->entries, sizeof(struct entry), drop);
     c->entries.whole = true;
     return &c->named;
