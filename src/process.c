@@ -9,8 +9,10 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "base/keyed.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/named.h"
 #include "net/server.h"
 #include "script/gateway.h"
 #include "serve/generation.h"
@@ -58,6 +60,21 @@ static void log_metrics(struct process *p)
             sum += metrics_get(worker_metrics(p->workers[i]), m);
         log_int(&line, metrics_name(m), sum);
     }
+    log_end(&line);
+}
+
+/* A limiter, counter or cache: who wonders what fills the memory finds it by name. */
+static void log_shared(void *arg, struct named *n)
+{
+    struct log_line line;
+
+    (void)arg;
+    if (!log_begin(&line, LOG_INFO, "shared"))
+        return;
+    log_str(&line, "kind", n->kind);
+    log_str(&line, "name", n->name);
+    log_int(&line, "keys", (int64_t)keyed_count(n->keys));
+    log_int(&line, "bytes", (int64_t)keyed_bytes(n->keys));
     log_end(&line);
 }
 
@@ -144,12 +161,14 @@ static void on_signal(uv_signal_t *s, int number)
 {
     struct process *p = s->data;
 
-    if (number == SIGUSR1)
-        log_metrics(p);
-    else if (number == SIGHUP)
+    if (number == SIGHUP) {
         reload(p);
-    else
+    } else if (number == SIGUSR1) {
+        named_each(log_shared, NULL);
+        log_metrics(p);
+    } else {
         drain(p, number == SIGTERM ? "SIGTERM" : "SIGINT");
+    }
 }
 
 /* On a worker's thread. */

@@ -4,24 +4,6 @@ local suggest = require "sluice.suggest"
 
 local M = {}
 
-local function read_only(_, k)
-  error(('"%s" cannot be set: this table is read-only'):format(tostring(k)), 2)
-end
-
-local function view(real, index)
-  return setmetatable({}, {
-    __index = index,
-    __newindex = read_only,
-    __len = function() return #real end,
-    __pairs = function()
-      local k
-      return function() local v; k, v = next(real, k); return k, v end
-    end,
-    __metatable = false,
-    [host.locked] = real,
-  })
-end
-
 -- A deep read-only view. With `what` reading an unknown name is an error ("no option "x" in policy ...").
 -- `optional`: names that may be absent.
 function M.freeze(t, what, optional)
@@ -38,7 +20,7 @@ function M.freeze(t, what, optional)
       error(('no %s "%s"%s'):format(what, tostring(k), suggest.hint(k, known)), 2)
     end })
   end
-  return view(real, real)
+  return host.view(real)
 end
 
 -- A library as scripts see it: its functions, nothing else, not changeable.
@@ -50,7 +32,7 @@ function M.library(name, functions, missing)
     if why then error(why, 2) end
     error(('there is no %s.%s here%s'):format(name, tostring(k), suggest.hint(k, real)), 2)
   end })
-  return view(real, real)
+  return host.view(real)
 end
 
 return M

@@ -103,11 +103,36 @@ M.counter = host.seal(function(name, rule)
   return host.counter(name, ms)
 end)
 
+-- ---- caches
+
+local cache_fields = { ttl = true, max_bytes = true }
+local MAX_BYTES_MIN = 65536
+
+M.cache = host.seal(function(name, rule)
+  if type(name) ~= "string" or name == "" then complain.blame("sluice.cache takes a name: caches of one name share their values") end
+  if rule ~= nil and type(rule) ~= "table" then complain.blame('sluice.cache takes a table { ttl = "60s", max_bytes = "16mb" }') end
+  for k in pairs(rule or {}) do
+    if not cache_fields[k] then
+      complain.blame(('sluice.cache has no field "%s"%s (it has %s)'):format(tostring(k), suggest.hint(k, cache_fields), suggest.list(cache_fields)))
+    end
+  end
+  local ttl, why = 0
+  if rule and rule.ttl ~= nil then
+    ttl, why = host.duration(tostring(rule.ttl))
+    if not ttl then complain.blame("sluice.cache: ttl: " .. why) end
+    if ttl == 0 then complain.blame("sluice.cache: ttl must be longer than nothing; without ttl values stay until room is needed") end
+  end
+  local max_bytes, because = host.size(tostring(rule and rule.max_bytes or "16mb"))
+  if not max_bytes then complain.blame("sluice.cache: max_bytes: " .. because) end
+  if max_bytes < MAX_BYTES_MIN then complain.blame("sluice.cache: max_bytes must be at least 64kb: one value may take a sixteenth of it") end
+  return host.cache(name, max_bytes, ttl)
+end)
+
 -- ---- what is here
 
 local features = {}
 for _, name in ipairs {
-  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "counter", "limiter", "service", "all", "gate", "chain", "parts",
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "cache", "counter", "limiter", "service", "all", "gate", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
@@ -136,12 +161,12 @@ M.parts = setmetatable({}, {
 })
 
 local later = {}
-for _, name in ipairs { "cache", "redis" } do
+for _, name in ipairs { "redis" } do
   later[name] = ("sluice.%s is not supported by this version"):format(name)
 end
 
 require "sluice.exchange"
 
-known_sets.add { limiter = limiter_fields, counter = { window = true }, feature = features, parts = parts }
+known_sets.add { limiter = limiter_fields, counter = { window = true }, cache = cache_fields, cached = { ttl = true }, feature = features, parts = parts }
 
 return frozen.library("sluice", M, later)

@@ -33,6 +33,7 @@ static struct named *create(void)
     struct counter *c = mem_alloc(sizeof *c);
 
     c->named.destroy = destroy;
+    c->named.keys = &c->keys;
     keyed_init(&c->keys, sizeof(struct count), NULL);
     return &c->named;
 }

@@ -4,47 +4,78 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 
 #define KEY_MAX 128
+#define SLOTS_MIN 16
+#define ALLOCATOR 32                                   /* what malloc and a chain add to a record, about */
 
 struct keyed_record {
     struct keyed_record *next;                         /* in its hash chain */
-    struct list used;
+    struct list used;                                  /* in no list: pinned */
     uint64_t hash;
     size_t len, weight;
     _Alignas(16) unsigned char payload[];              /* then the key */
 };
-
-static uint64_t hash_of(const char *key, size_t len)    /* FNV-1a */
-{
-    uint64_t h = 0xcbf29ce484222325u;
-
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)key[i]) * 0x100000001b3u;
-    return h ^ h >> 29;
-}
 
 void keyed_init(struct keyed *k, size_t payload, void (*drop)(void *payload))
 {
     k->payload = payload;
     k->drop = drop;
     for (int i = 0; i < KEYED_SHARDS; i++) {
-        pthread_mutex_init(&k->shards[i].lock, NULL);
-        list_init(&k->shards[i].used);
+        struct keyed_shard *s = &k->shards[i];
+
+        pthread_mutex_init(&s->lock, NULL);
+        list_init(&s->used);
+        s->slots = mem_alloc(SLOTS_MIN * sizeof *s->slots);
+        s->n_slots = SLOTS_MIN;
+        s->mask = SLOTS_MIN - 1;
+    }
+}
+
+static size_t chain_of(const struct keyed_shard *s, uint64_t hash)
+{
+    size_t i = hash / KEYED_SHARDS & s->mask;
+
+    return i < s->n_slots ? i : i & s->mask >> 1;
+}
+
+/* Splits one chain in two, so that no insertion pays for a whole new table. */
+static void grow(struct keyed_shard *s)
+{
+    size_t young = s->n_slots++;
+    struct keyed_record **p;
+
+    if (young > s->mask) {
+        s->mask = 2 * s->mask + 1;
+        s->slots = mem_resize(s->slots, (s->mask + 1) * sizeof *s->slots);
+    }
+    s->slots[young] = NULL;
+    p = &s->slots[young & s->mask >> 1];
+    while (*p) {
+        struct keyed_record *r = *p;
+
+        if (chain_of(s, r->hash) != young) {
+            p = &r->next;
+            continue;
+        }
+        *p = r->next;
+        r->next = s->slots[young];
+        s->slots[young] = r;
     }
 }
 
 static void forget(struct keyed *k, struct keyed_shard *s, struct keyed_record *r)
 {
-    struct keyed_record **p = &s->slots[r->hash / KEYED_SHARDS % KEYED_SLOTS];
+    struct keyed_record **p = &s->slots[chain_of(s, r->hash)];
 
     while (*p != r)
         p = &(*p)->next;
     *p = r->next;
     list_remove(&r->used);
     s->n--;
-    s->bytes -= r->weight;
+    s->bytes -= r->weight + keyed_takes(k, r->len);
     if (k->drop)
         k->drop(r->payload);
     free(r);
@@ -53,49 +84,64 @@ static void forget(struct keyed *k, struct keyed_shard *s, struct keyed_record *
 void keyed_free(struct keyed *k)
 {
     for (int i = 0; i < KEYED_SHARDS; i++) {
-        list_each_safe(it, &k->shards[i].used)
-            forget(k, &k->shards[i], list_of(it, struct keyed_record, used));
-        pthread_mutex_destroy(&k->shards[i].lock);
+        struct keyed_shard *s = &k->shards[i];
+
+        for (size_t chain = 0; chain < s->n_slots; chain++)
+            while (s->slots[chain])
+                forget(k, s, s->slots[chain]);
+        free(s->slots);
+        pthread_mutex_destroy(&s->lock);
     }
 }
 
+size_t keyed_takes(const struct keyed *k, size_t len) { return sizeof(struct keyed_record) + k->payload + len + ALLOCATOR; }
+
 static struct keyed_record *make(struct keyed *k, struct keyed_shard *s, uint64_t hash, const char *key, size_t len)
 {
-    struct keyed_record *r = mem_alloc(sizeof *r + k->payload + len), **slot = &s->slots[hash / KEYED_SHARDS % KEYED_SLOTS];
+    struct keyed_record *r = mem_alloc(sizeof *r + k->payload + len), **chain;
 
+    if (s->n >= s->n_slots)
+        grow(s);
+    chain = &s->slots[chain_of(s, hash)];
     r->hash = hash;
     r->len = len;
     memcpy(r->payload + k->payload, key, len);
-    r->next = *slot;
-    *slot = r;
+    r->next = *chain;
+    *chain = r;
     list_append(&s->used, &r->used);
     s->n++;
+    s->bytes += keyed_takes(k, len);
     return r;
+}
+
+static struct keyed_record *oldest(struct keyed_shard *s)
+{
+    return list_empty(&s->used) ? NULL : list_of(s->used.next, struct keyed_record, used);
 }
 
 void *keyed_lock(struct keyed *k, const char *key, size_t len, size_t most, bool *fresh, struct keyed_at *at)
 {
-    uint64_t hash = hash_of(key, len);
+    uint64_t hash = hash_bytes(key, len);
     struct keyed_shard *s = &k->shards[hash % KEYED_SHARDS];
     char brief[KEY_MAX + 48];
 
-    if (len > KEY_MAX) {
+    if (len > KEY_MAX && !k->whole) {
         memcpy(brief, key, KEY_MAX);
         len = KEY_MAX + (size_t)snprintf(brief + KEY_MAX, 48, "#%zu#%016llx", len, (unsigned long long)hash);
         key = brief;
     }
     pthread_mutex_lock(&s->lock);
-    struct keyed_record *r = s->slots[hash / KEYED_SHARDS % KEYED_SLOTS];
+    struct keyed_record *r = s->slots[chain_of(s, hash)], *old;
     while (r && !(r->hash == hash && r->len == len && memcmp(r->payload + k->payload, key, len) == 0))
         r = r->next;
     if (fresh)
         *fresh = !r && most > 0;
-    if (r) {
+    if (r && !list_empty(&r->used)) {
         list_remove(&r->used);
         list_append(&s->used, &r->used);
-    } else if (most > 0) {
-        while (s->n > (most - 1) / KEYED_SHARDS)       /* more than one when the bound became smaller */
-            forget(k, s, list_of(s->used.next, struct keyed_record, used));
+    } else if (!r && most > 0) {
+        while (s->n > (most - 1) / KEYED_SHARDS && (old = oldest(s)))   /* more than one when the bound became smaller */
+            forget(k, s, old);
         r = make(k, s, hash, key, len);
     }
     *at = (struct keyed_at){ s, r };
@@ -114,14 +160,47 @@ void keyed_remove(struct keyed *k, struct keyed_at *at)
     at->record = NULL;
 }
 
-void keyed_weigh(struct keyed *k, struct keyed_at *at, size_t before, size_t bytes, size_t most)
+void keyed_weigh(struct keyed *k, struct keyed_at *at, size_t bytes, size_t most)
 {
     struct keyed_shard *s = at->shard;
+    struct keyed_record *old;
 
-    s->bytes += bytes - before;
+    s->bytes += bytes - at->record->weight;
     at->record->weight = bytes;
-    while (s->bytes > most / KEYED_SHARDS && s->used.next != &at->record->used)
-        forget(k, s, list_of(s->used.next, struct keyed_record, used));
+    while (s->bytes > most / KEYED_SHARDS && (old = oldest(s)) && old != at->record)
+        forget(k, s, old);
+}
+
+void keyed_pin(struct keyed_at *at, bool pinned)
+{
+    list_remove(&at->record->used);
+    if (!pinned)
+        list_append(&at->shard->used, &at->record->used);
+}
+
+void keyed_trim(struct keyed *k, size_t most)
+{
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        struct keyed_shard *s = &k->shards[i];
+        struct keyed_record *old;
+
+        pthread_mutex_lock(&s->lock);
+        while (s->bytes > most / KEYED_SHARDS && (old = oldest(s)))
+            forget(k, s, old);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+size_t keyed_bytes(struct keyed *k)
+{
+    size_t bytes = 0;
+
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        pthread_mutex_lock(&k->shards[i].lock);
+        bytes += k->shards[i].bytes;
+        pthread_mutex_unlock(&k->shards[i].lock);
+    }
+    return bytes;
 }
 
 size_t keyed_count(struct keyed *k)

@@ -36,6 +36,7 @@ static struct named *create(void)
     struct limiter *l = mem_alloc(sizeof *l);
 
     l->named.destroy = destroy;
+    l->named.keys = &l->keys;
     keyed_init(&l->keys, sizeof(struct bucket), NULL);
     return &l->named;
 }

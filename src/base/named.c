@@ -65,6 +65,27 @@ void named_close(struct named *n)
     pthread_mutex_unlock(&lock);
 }
 
+void named_each(void (*see)(void *arg, struct named *n), void *arg)
+{
+    struct named **all = NULL;
+    size_t count = 0;
+
+    pthread_mutex_lock(&lock);
+    for (struct named *n = registry; n; n = n->next) {
+        if (n->opened == 0)
+            continue;
+        n->opened++;
+        all = mem_resize(all, (count + 1) * sizeof(struct named *));
+        all[count++] = n;
+    }
+    pthread_mutex_unlock(&lock);
+    for (size_t i = 0; i < count; i++) {
+        see(arg, all[i]);
+        named_close(all[i]);
+    }
+    free(all);
+}
+
 void named_forget_idle(void)
 {
     pthread_mutex_lock(&lock);

@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+struct keyed;
+
 struct named {                                         /* the first member of what is shared */
     struct named *next;
     const char *kind;                                  /* constant */
@@ -13,11 +15,13 @@ struct named {                                         /* the first member of wh
     unsigned opened;
     uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
     void (*destroy)(struct named *n);                  /* frees it; not its name */
+    struct keyed *keys;                                /* what it holds */
 };
 
-/* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy`. */
+/* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy` and `keys`. */
 struct named *named_open(const char *kind, const char *name, struct named *(*create)(void));
 void named_close(struct named *n);
+void named_each(void (*see)(void *arg, struct named *n), void *arg);   /* those that somebody has open; each is open while it is seen, nothing is locked */
 void named_forget_idle(void);                          /* those that nobody has open */
 
 #endif

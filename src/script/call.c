@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "script/cache_value.h"
 #include "script/inside.h"
 #include "script/service.h"
 
@@ -159,6 +160,7 @@ static enum call_state go(struct call *c, int nargs)
     }
     c->wait = WAIT_NOTHING;
     vm->call = c;
+    vm->n_tasks = 0;
     c->news = false;
     vm->may_output = c->may_output;
     vm->no_wait = c->no_wait != NULL;
@@ -215,6 +217,7 @@ void call_finish(struct call *c)
 {
     if (!c->vm)
         return;
+    cache_value_leave(c);
     free_wishes(c);
     if (c->co)
         vm_give_coroutine(c->vm, c->co, c->co_ref, true);
@@ -232,6 +235,7 @@ void call_cancel(struct call *c)
         vm->no_wait = 1;
         vm->no_wait_why = "this call is being cancelled";
         vm->call = c;
+        vm->n_tasks = 0;
         vm_enter(vm, c->co, c->budget_ms ? c->budget_ms : 100);
         lua_resetthread(c->co);
         vm_leave(vm);

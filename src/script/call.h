@@ -19,6 +19,7 @@
 
 struct vm;
 struct service_call;
+struct load;
 
 #define GATES_MAX 16                                   /* of one exchange */
 
@@ -51,6 +52,7 @@ struct call {
     struct gate_want *gates;                           /* gates that it opened (ctx:gate), to be taken by whom it belongs to; freed with the call */
     bool news;                                         /* an answer came that it has not been resumed for */
     enum call_failure failure;
+    struct load *loads;                                /* values that others wait for and this call loads (cache_value.h) */
     char *message;                                     /* after CALL_FAILED: with file:line and traceback's first line; freed by call_finish */
 };
 

@@ -8,7 +8,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "script/cache_value.h"
 #include "script/exchange_inside.h"
+#include "script/frozen.h"
 #include "script/inside.h"
 #include "script/match_value.h"
 #include "script/service.h"
@@ -328,7 +330,8 @@ int host_open(lua_State *L)
     static const luaL_Reg list[] = {
         { "seal", host_seal }, { "sleep", api_sleep }, { "out_text", out_text }, { "trim", api_trim }, { "utf8", host_utf8 },
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
-        { "limiter", state_limiter }, { "counter", state_counter }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
+        { "limiter", state_limiter }, { "counter", state_counter }, { "cache", cache_value_new },
+        { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
         { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate }, { "unbox", exchange_unbox }, { NULL, NULL },
@@ -336,6 +339,7 @@ int host_open(lua_State *L)
 
     secret_value_open(L);
     state_open(L);
+    cache_value_open(L);
     exchange_box_open(L);
     luaL_newlib(L, list);                              /* host */
     lua_pushlightuserdata(L, (void *)&KEY_LOCKED);

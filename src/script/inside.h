@@ -16,6 +16,7 @@
 
 #define POOL_SIZE 64                                   /* idle coroutines that are kept */
 #define GROWN (64 * 1024)                              /* a coroutine whose call moved a block of more bytes than this is not kept */
+#define TASKS_DEEP 8                                   /* sluice.all within sluice.all: so many are told apart */
 #define TEXT_MAX ((size_t)16 << 20)                    /* longest string that rep, format and concat make */
 
 enum kill { KILL_NOT, KILL_CPU, KILL_MEMORY };
@@ -34,6 +35,8 @@ struct vm {
     struct metrics *metrics;
     struct gateway *gateway;                           /* that was loaded here */
     struct call *call;                                 /* that runs now, or NULL */
+    lua_State *tasks[TASKS_DEEP];                      /* of sluice.all: those that run now, each inside the one before; only compared, never looked into */
+    unsigned n_tasks;                                  /* may be more than are noted */
     unsigned service_id;                               /* of the last call of a service */
     char *lua_dir;
     uint64_t now_ms;

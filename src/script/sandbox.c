@@ -276,7 +276,13 @@ int sandbox_step(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     lua_State *co = check_coroutine(L);
-    int n = 0, status = run(L, co, 0, &n);
+    unsigned outer = vm->n_tasks++;
+    int n = 0, status;
+
+    if (outer < TASKS_DEEP)
+        vm->tasks[outer] = co;
+    status = run(L, co, 0, &n);
+    vm->n_tasks = outer;
     enum call_wait wait = vm->wait;
 
     vm->wait = WAIT_NOTHING;

@@ -1,7 +1,6 @@
 /* Limiters and counters as scripts hold them. None of their methods waits. */
 #include "script/state_value.h"
 
-#include <lauxlib.h>
 #include <math.h>
 #include <string.h>
 
@@ -175,7 +174,7 @@ int state_counter(lua_State *L)
     return 1;
 }
 
-static void metatable(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
+void state_metatable(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
     luaL_newmetatable(L, name);                        /* mt */
     lua_pushcfunction(L, gc);
@@ -194,7 +193,7 @@ void state_open(lua_State *L)
     static const luaL_Reg counter[] = { { "add", counter_lua_add }, { "get", counter_lua_get }, { "reserve", counter_lua_reserve }, { NULL, NULL } };
     static const luaL_Reg reserved[] = { { "settle", reserved_settle }, { NULL, NULL } };
 
-    metatable(L, LIMITER, limiter, limiter_gc);
-    metatable(L, COUNTER, counter, counter_gc);
-    metatable(L, RESERVED, reserved, reserved_gc);
+    state_metatable(L, LIMITER, limiter, limiter_gc);
+    state_metatable(L, COUNTER, counter, counter_gc);
+    state_metatable(L, RESERVED, reserved, reserved_gc);
 }

@@ -2,9 +2,11 @@
 #ifndef SLUICE_SCRIPT_STATE_VALUE_H
 #define SLUICE_SCRIPT_STATE_VALUE_H
 
+#include <lauxlib.h>
 #include <lua.h>
 
 void state_open(lua_State *L);                         /* makes the metatables, once a VM */
+void state_metatable(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);   /* locked; methods behind __index */
 int state_limiter(lua_State *L);                       /* host.limiter(name, rate, per_ms, burst) -> limiter */
 int state_counter(lua_State *L);                       /* host.counter(name, window_ms) -> counter */
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "script/frozen.h"
 #include "script/inside.h"
 #include "script/secret_value.h"
 #include "wire/json.h"
@@ -288,16 +289,15 @@ static const char *put_table(struct walk *w, int t)
     lua_Integer highest = 0;
     size_t n = 0;
 
+    if (frozen_behind(L, t)) {                         /* real: one of our read-only tables */
+        const char *wrong = put(w, lua_gettop(L));
+
+        lua_pop(L, 1);                                 /* */
+        return wrong;
+    }
     if (lua_getmetatable(L, t)) {                      /* mt */
         lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_array_mt);
         array = lua_rawequal(L, -1, -2);
-        lua_pop(L, 1);                                 /* mt */
-        if (lua_rawgetp(L, -1, &KEY_LOCKED) == LUA_TTABLE) {   /* mt real: one of our read-only tables */
-            const char *wrong = put(w, lua_gettop(L));
-
-            lua_pop(L, 2);                             /* */
-            return wrong;
-        }
         lua_pop(L, 2);                                 /* */
     }
     lua_pushnil(L);

@@ -1,13 +1,17 @@
--- Limits and counts that all workers share.
+-- Limits, counts and values that all workers share.
 return {
   title = "Shared state",
-  text = "Lua variables are per worker and lost on a reload. Limiters and counters are in C, shared by all workers under their name, and kept by a reload. None of their methods waits.",
+  text = "Lua variables are per worker and lost on a reload. "
+    .. "Limiters, counters and caches are in C, shared by all workers under their name, and kept by a reload. Of their methods only cache:fetch waits.",
   classes = {
     { "limiter:", "sluice.Limiter", "What sluice.limiter returns." },
     { "limiter", "sluice.LimiterRule", "What a limiter allows.", exact = true },
     { "counter:", "sluice.Counter", "What sluice.counter returns." },
     { "counter", "sluice.CounterRule", "What a counter counts over.", exact = true },
     { "reservation:", "sluice.Reservation", "What counter:reserve returns." },
+    { "cache:", "sluice.Cache", "What sluice.cache returns." },
+    { "cache", "sluice.CacheRule", "What a cache holds, and how long.", exact = true },
+    { "cached", "sluice.CachedRule", "What is said of one value.", exact = true },
   },
 
   { "sluice.limiter", "(name: string, rule: sluice.LimiterRule): sluice.Limiter", "A limit on how often something may happen per key: a bucket that fills at a steady rate.",
@@ -69,5 +73,56 @@ local spent = sluice.counter "tokens"
 function P.log(sum, ctx)
   local held = spent:reserve(ctx.client.ip, 800, 100000)
   if held then held:settle(sum.usage.output) end
+end]] },
+
+  { "sluice.cache", "(name: string, rule?: sluice.CacheRule): sluice.Cache",
+    "Values by key: text, numbers, booleans, `sluice.json.null` and plain tables of them. They go in as copies and come out as read-only copies. What was unused longest goes first.",
+    params = { name = "Caches of one name are one; the max_bytes that was read last holds, the ttl is of whoever sets.", rule = '{ ttl = "60s", max_bytes = "16mb" }' },
+    errors = { "a field that is unknown or out of range" },
+    example = [[
+local seen = sluice.cache("tenants", { ttl = "60s", max_bytes = "16mb" })
+function P.validate(req)
+  if seen:get(req.headers["x-api-key"] or "") == false then return sluice.reject(403, "unknown_key", "No such key.") end
+end]] },
+  { "cache.ttl?", "sluice.Duration", "How long a value is kept; without it until room is needed." },
+  { "cache.max_bytes?", "sluice.Size", "Of all its keys and values; 16mb by default, at least 64kb. One value may take a sixteenth of it with its key, at most 1 MiB." },
+  { "cached.ttl?", "sluice.Duration", "How long this value is kept; the cache's by default." },
+  { "cache:get", "(key: string): value: any", "What is kept under a key.", params = { key = "Text; its bytes count." }, returns = "a read-only copy; nil when there is none",
+    example = [[
+local answers = sluice.cache("answers", { ttl = "5m" })
+function P.validate(req)
+  local known = answers:get(req.query.q)
+  if known then return sluice.reply(known) end
+end]] },
+  { "cache:set", "(key: string, value: any, rule?: sluice.CachedRule): kept: boolean?, why: string?", "Keeps a value in place of what was there.",
+    params = { key = "Text.", value = "Not nil: cache:delete forgets.", rule = '{ ttl = "5s" }' },
+    returns = "true; or nil and a sentence when the value is too large: then there is none under this key",
+    errors = { "a value with a function, a userdata, a secret, a metatable or itself in it" },
+    example = [[
+local blocked = sluice.cache "blocked"
+function P.log(sum, ctx)
+  if sum.finish == "content_filter" then blocked:set(ctx.client.ip, true, { ttl = "10m" }) end
+end]] },
+  { "cache:delete", "(key: string)", "Forgets a value. What is being loaded for this key meanwhile is not kept either.", params = { key = "Text." },
+    example = [[
+local tenants = sluice.cache "tenants"
+function P.accept(head)
+  if head.headers["x-forget"] then tenants:delete(head.headers["x-forget"]) end
+end]] },
+  { "cache:fetch", "(key: string, load: async fun(): (any, string?), rule?: sluice.CachedRule): value: any, why: string?",
+    "What is kept under a key; when there is nothing, one caller runs its load, on whatever worker, and all others wait for it. nil and errors are not kept: the next caller loads. "
+      .. "A load that takes longer than 30 s is no longer waited for.", waits = true,
+    params = { key = "Text.", load = "Returns the value; may wait. When it raises, its own caller gets the error.", rule = '{ ttl = "5s" }' },
+    returns = "a read-only copy of the value; or nil and what else load returned",
+    errors = { "a load that fetches the key it loads", "a place that cannot be left to wait, whether or not the value is there" },
+    example = [[
+local directory = sluice.service "directory"
+local tenants = sluice.cache("tenants", { ttl = "60s" })
+function P.validate(req, ctx)
+  ctx.vars.tenant = tenants:fetch(req.headers["x-tenant"] or "", function()
+    local res, err = directory:get("/tenants/" .. (req.headers["x-tenant"] or ""))
+    if not res then error(err) end
+    return res.json()
+  end)
 end]] },
 }
