@@ -7,8 +7,7 @@
 
 #include "base/mem.h"
 #include "base/secret.h"
-#include "script/inside.h"
-#include "script/match_value.h"
+#include "script/gateway_inside.h"
 
 #define LOAD_MS 10000                                  /* CPU time a gateway file may use */
 #define MEMORY_MIN ((size_t)4 << 20)
@@ -18,28 +17,18 @@ const char *const hook_names[HOOK_COUNT] = {
 };
 const char *const channel_names[CHANNEL_COUNT] = { "content", "reasoning", "refusal", "tool_args" };
 
-struct loaded {                                        /* a gateway with all that is freed with it */
-    struct gateway g;
-    void **owned;
-    size_t n_owned;
-    struct json_places **places;
-    size_t n_places;
-    int *refs;
-    size_t n_refs;
-};
-
-static void *own(struct loaded *o, void *p)
+void *read_own(struct loaded *o, void *p)
 {
     o->owned = mem_resize(o->owned, (o->n_owned + 1) * sizeof *o->owned);
     o->owned[o->n_owned++] = p;
     return p;
 }
 
-static void *own_array(struct loaded *o, size_t n, size_t size) { return own(o, mem_alloc(n ? n * size : 1)); }
+void *read_array(struct loaded *o, size_t n, size_t size) { return read_own(o, mem_alloc(n ? n * size : 1)); }
 
 /* ---- fields of the table at the top of the stack */
 
-static const char *text(struct loaded *o, lua_State *L, const char *name)   /* a copy, or NULL when absent */
+const char *read_text(struct loaded *o, lua_State *L, const char *name)   /* a copy, or NULL when absent */
 {
     const char *ret = NULL;
 
@@ -47,13 +36,13 @@ static const char *text(struct loaded *o, lua_State *L, const char *name)   /* a
         size_t len;
         const char *s = lua_tolstring(L, -1, &len);
 
-        ret = own(o, mem_copy(s, len));
+        ret = read_own(o, mem_copy(s, len));
     }
     lua_pop(L, 1);                                     /* t */
     return ret;
 }
 
-static lua_Integer number(lua_State *L, const char *name)   /* 0 when absent */
+lua_Integer read_number(lua_State *L, const char *name)   /* 0 when absent */
 {
     lua_Integer n;
 
@@ -63,7 +52,7 @@ static lua_Integer number(lua_State *L, const char *name)   /* 0 when absent */
     return n;
 }
 
-static bool flag(lua_State *L, const char *name)
+bool read_flag(lua_State *L, const char *name)
 {
     bool b;
 
@@ -73,7 +62,7 @@ static bool flag(lua_State *L, const char *name)
     return b;
 }
 
-static int reference(struct loaded *o, lua_State *L, const char *name)   /* LUA_NOREF when absent */
+int read_reference(struct loaded *o, lua_State *L, const char *name)   /* LUA_NOREF when absent */
 {
     int ref;
 
@@ -87,16 +76,16 @@ static int reference(struct loaded *o, lua_State *L, const char *name)   /* LUA_
     return ref;
 }
 
-static size_t open_list(lua_State *L, const char *name)   /* t -> t list */
+size_t read_list(lua_State *L, const char *name)   /* t -> t list */
 {
     lua_getfield(L, -1, name);
     return lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
 }
 
-static void clocks(lua_State *L, struct clocks *ret)
+void read_clocks(lua_State *L, struct clocks *ret)
 {
     uint64_t v[4] = { 0, 0, 0, 0 };
-    size_t n = open_list(L, "clocks");                 /* t clocks */
+    size_t n = read_list(L, "clocks");                 /* t clocks */
 
     for (size_t i = 0; i < n && i < 4; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);
@@ -114,10 +103,10 @@ static struct json_places *places(struct loaded *o, lua_State *L, const char *li
     const char *paths[PLACE_COUNT], *bad = NULL;
     struct json_places *p;
 
-    open_list(L, list);                                /* dialect places */
+    read_list(L, list);                                /* dialect places */
     for (int i = 0; i < n; i++) {
         lua_rawgeti(L, -1, i + 1);                     /* dialect places path */
-        paths[i] = own(o, mem_string(lua_tostring(L, -1)));
+        paths[i] = read_own(o, mem_string(lua_tostring(L, -1)));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* dialect */
@@ -134,10 +123,10 @@ static const struct dialect *dialect(struct loaded *o, lua_State *L)   /* model 
     struct dialect *d = NULL;
 
     if (lua_getfield(L, -1, "dialect") == LUA_TTABLE) {   /* model dialect */
-        d = own_array(o, 1, sizeof *d);
-        d->name = text(o, L, "name");
-        d->done = text(o, L, "done");
-        d->request_ref = reference(o, L, "request");
+        d = read_array(o, 1, sizeof *d);
+        d->name = read_text(o, L, "name");
+        d->done = read_text(o, L, "done");
+        d->request_ref = read_reference(o, L, "request");
         d->places = places(o, L, "places", PLACE_COUNT, d->name);
         d->tool_places = places(o, L, "tool_places", TOOL_PLACE_COUNT, d->name);
     }
@@ -147,181 +136,37 @@ static const struct dialect *dialect(struct loaded *o, lua_State *L)   /* model 
 
 static void model(struct loaded *o, lua_State *L, struct model *m)
 {
-    m->name = text(o, L, "name");
-    m->url = text(o, L, "url");
-    m->ca = text(o, L, "ca");
-    clocks(L, &m->clocks);
-    m->answer_ref = reference(o, L, "answer");
-    m->table_ref = reference(o, L, "table");
+    m->name = read_text(o, L, "name");
+    m->url = read_text(o, L, "url");
+    m->ca = read_text(o, L, "ca");
+    read_clocks(L, &m->clocks);
+    m->answer_ref = read_reference(o, L, "answer");
+    m->table_ref = read_reference(o, L, "table");
     m->dialect = dialect(o, L);
-}
-
-static const struct front *front(struct loaded *o, lua_State *L)   /* route -> route */
-{
-    struct front *f = NULL;
-
-    if (lua_getfield(L, -1, "front") == LUA_TTABLE) {  /* route front */
-        f = own_array(o, 1, sizeof *f);
-        f->name = text(o, L, "name");
-        f->methods = text(o, L, "methods");
-        f->content_before = text(o, L, "content_before");
-        f->content_after = text(o, L, "content_after");
-        f->reasoning_before = text(o, L, "reasoning_before");
-        f->reasoning_after = text(o, L, "reasoning_after");
-        f->tool_before = text(o, L, "tool_before");
-        f->tool_after = text(o, L, "tool_after");
-        f->finish_before = text(o, L, "finish_before");
-        f->finish_after = text(o, L, "finish_after");
-        f->done = text(o, L, "done");
-        f->read_ref = reference(o, L, "read");
-        f->error_ref = reference(o, L, "error");
-    }
-    lua_pop(L, 1);                                     /* route */
-    return f;
-}
-
-static void policies(struct loaded *o, lua_State *L, struct route *r)
-{
-    r->n_policies = open_list(L, "policies");          /* route policies */
-    r->policies = own_array(o, r->n_policies, sizeof *r->policies);
-    for (size_t i = 0; i < r->n_policies; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route policies policy */
-        r->policies[i].name = text(o, L, "name");
-        r->policies[i].open_hooks = (unsigned)number(L, "open_hooks");
-        r->policies[i].only_if_ref = reference(o, L, "only_if");
-        r->conditional |= r->policies[i].only_if_ref != LUA_NOREF;
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-}
-
-static void hooks(struct loaded *o, lua_State *L, struct route *r)
-{
-    size_t n = open_list(L, "hooks");                  /* route hooks */
-
-    for (size_t h = 0; h < n && h < HOOK_COUNT; h++) {
-        lua_rawgeti(L, -1, (lua_Integer)h + 1);        /* route hooks list */
-        r->n_hooks[h] = lua_rawlen(L, -1);
-        r->hooks[h] = own_array(o, r->n_hooks[h], sizeof *r->hooks[h]);
-        for (size_t i = 0; i < r->n_hooks[h]; i++) {
-            lua_rawgeti(L, -1, (lua_Integer)i + 1);    /* route hooks list entry */
-            r->hooks[h][i].fn_ref = reference(o, L, "fn");
-            r->hooks[h][i].policy = (int)number(L, "policy");
-            lua_pop(L, 1);
-        }
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-}
-
-static const struct matcher *matcher(struct loaded *o, lua_State *L)   /* filter -> filter; the reference keeps it alive */
-{
-    const struct matcher *m;
-
-    lua_getfield(L, -1, "match");                      /* filter matcher? */
-    m = match_value(L, -1);
-    lua_pop(L, 1);                                     /* filter */
-    if (m)
-        reference(o, L, "match");
-    return m;
-}
-
-static void filters(struct loaded *o, lua_State *L, struct route *r)
-{
-    r->n_filters = open_list(L, "filters");            /* route filters */
-    r->filters = own_array(o, r->n_filters, sizeof *r->filters);
-    for (size_t i = 0; i < r->n_filters; i++) {
-        struct filter *f = &r->filters[i];
-
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route filters filter */
-        f->kind = number(L, "kind");
-        f->fn_ref = reference(o, L, "fn");
-        f->policy = (int)number(L, "policy");
-        f->shadow = (int)number(L, "shadow");
-        f->match = matcher(o, L);
-        f->match_ref = reference(o, L, "match_fn");
-        f->replace = text(o, L, "replace");
-        f->unit = (struct unit){ .kind = number(L, "unit"), .chars = (size_t)number(L, "chars"), .overlap = (size_t)number(L, "overlap") };
-        f->unit_ref = reference(o, L, "unit_fn");
-        f->when_ref = reference(o, L, "when");
-        f->judges = flag(L, "judges");
-        f->channels = (unsigned)number(L, "channels");
-        f->max_hold = (size_t)number(L, "max_hold");
-        f->overflow_release = flag(L, "overflow_release");
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-}
-
-/* Its policies in monitor mode, each as a route of its own, which shares what it does not change. */
-static void shadows(struct loaded *o, lua_State *L, struct route *r)
-{
-    r->n_shadows = open_list(L, "shadows");            /* route shadows */
-    r->shadows = own_array(o, r->n_shadows, sizeof *r->shadows);
-    for (size_t i = 0; i < r->n_shadows; i++) {
-        struct route *w = &r->shadows[i];
-
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route shadows shadow */
-        *w = (struct route){ .name = r->name, .front = r->front, .policies = r->policies, .n_policies = r->n_policies, .table_ref = r->table_ref };
-        w->watches = (int)number(L, "policy");
-        hooks(o, L, w);
-        filters(o, L, w);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-}
-
-static void route(struct loaded *o, lua_State *L, struct route *r)
-{
-    r->name = text(o, L, "name");
-    r->files = text(o, L, "files");
-    r->heartbeat = (uint64_t)number(L, "heartbeat");
-    r->table_ref = reference(o, L, "table");
-    r->n_plan = open_list(L, "plan");                  /* route plan */
-    for (size_t i = 0; i < r->n_plan; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route plan name */
-        r->plan[i] = gateway_model(&o->g, lua_tostring(L, -1));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-    r->front = front(o, L);
-    clocks(L, &r->clocks);
-    r->n_paths = open_list(L, "paths");                /* route paths */
-    r->paths = own_array(o, r->n_paths, sizeof *r->paths);
-    for (size_t i = 0; i < r->n_paths; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route paths path */
-        r->paths[i] = own(o, mem_string(lua_tostring(L, -1)));
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);                                     /* route */
-    policies(o, L, r);
-    hooks(o, L, r);
-    filters(o, L, r);
-    shadows(o, L, r);
 }
 
 static void service(struct loaded *o, lua_State *L, struct service *s)
 {
-    s->name = text(o, L, "name");
-    s->url = text(o, L, "url");
-    s->ca = text(o, L, "ca");
-    s->timeout_ms = (uint64_t)number(L, "timeout");
-    s->connect_ms = (uint64_t)number(L, "connect");
-    s->max_parallel = (unsigned)number(L, "max_parallel");
-    s->max_body = (size_t)number(L, "max_body");
+    s->name = read_text(o, L, "name");
+    s->url = read_text(o, L, "url");
+    s->ca = read_text(o, L, "ca");
+    s->timeout_ms = (uint64_t)read_number(L, "timeout");
+    s->connect_ms = (uint64_t)read_number(L, "connect");
+    s->max_parallel = (unsigned)read_number(L, "max_parallel");
+    s->max_body = (size_t)read_number(L, "max_body");
     list_init(&s->waiting);
 }
 
 static void limits(lua_State *L, struct gateway *g)    /* t -> t */
 {
     lua_getfield(L, -1, "limits");                     /* t limits */
-    g->limits.head_bytes = (size_t)number(L, "head_bytes");
-    g->limits.body_bytes = (size_t)number(L, "body_bytes");
-    g->limits.connections = (unsigned)number(L, "connections");
-    g->limits.head_ms = (uint64_t)number(L, "head_ms");
-    g->limits.body_ms = (uint64_t)number(L, "body_ms");
-    g->limits.idle_ms = (uint64_t)number(L, "idle_ms");
-    g->limits.stall_ms = (uint64_t)number(L, "stall_ms");
+    g->limits.head_bytes = (size_t)read_number(L, "head_bytes");
+    g->limits.body_bytes = (size_t)read_number(L, "body_bytes");
+    g->limits.connections = (unsigned)read_number(L, "connections");
+    g->limits.head_ms = (uint64_t)read_number(L, "head_ms");
+    g->limits.body_ms = (uint64_t)read_number(L, "body_ms");
+    g->limits.idle_ms = (uint64_t)read_number(L, "idle_ms");
+    g->limits.stall_ms = (uint64_t)read_number(L, "stall_ms");
     lua_pop(L, 1);                                     /* t */
 }
 
@@ -329,14 +174,14 @@ static void whole(struct loaded *o, lua_State *L)
 {
     struct gateway *g = &o->g;
 
-    g->host = text(o, L, "host");
-    g->port = (int)number(L, "port");
-    g->workers = (int)number(L, "workers");
-    g->drain = (uint64_t)number(L, "drain");
-    g->memory = (size_t)number(L, "memory");
+    g->host = read_text(o, L, "host");
+    g->port = (int)read_number(L, "port");
+    g->workers = (int)read_number(L, "workers");
+    g->drain = (uint64_t)read_number(L, "drain");
+    g->memory = (size_t)read_number(L, "memory");
     limits(L, g);
-    g->n_trusted = open_list(L, "trusted");            /* t trusted */
-    g->trusted = own_array(o, g->n_trusted, sizeof *g->trusted);
+    g->n_trusted = read_list(L, "trusted");            /* t trusted */
+    g->trusted = read_array(o, g->n_trusted, sizeof *g->trusted);
     for (size_t i = 0; i < g->n_trusted; i++) {
         int failed;
 
@@ -346,36 +191,36 @@ static void whole(struct loaded *o, lua_State *L)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
-    g->n_models = open_list(L, "models");              /* t models */
-    g->models = own_array(o, g->n_models, sizeof *g->models);
+    g->n_models = read_list(L, "models");              /* t models */
+    g->models = read_array(o, g->n_models, sizeof *g->models);
     for (size_t i = 0; i < g->n_models; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t models model */
         model(o, L, &g->models[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
-    g->n_routes = open_list(L, "routes");              /* t routes */
-    g->routes = own_array(o, g->n_routes, sizeof *g->routes);
+    g->n_routes = read_list(L, "routes");              /* t routes */
+    g->routes = read_array(o, g->n_routes, sizeof *g->routes);
     for (size_t i = 0; i < g->n_routes; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t routes route */
-        route(o, L, &g->routes[i]);
+        read_route(o, L, &g->routes[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
-    g->n_services = open_list(L, "services");          /* t services */
-    g->services = own_array(o, g->n_services, sizeof *g->services);
+    g->n_services = read_list(L, "services");          /* t services */
+    g->services = read_array(o, g->n_services, sizeof *g->services);
     for (size_t i = 0; i < g->n_services; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t services service */
         service(o, L, &g->services[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
-    g->n_inits = open_list(L, "inits");                /* t inits */
-    g->inits = own_array(o, g->n_inits, sizeof *g->inits);
+    g->n_inits = read_list(L, "inits");                /* t inits */
+    g->inits = read_array(o, g->n_inits, sizeof *g->inits);
     for (size_t i = 0; i < g->n_inits; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* t inits init */
-        g->inits[i].fn_ref = reference(o, L, "fn");
-        g->inits[i].policy = text(o, L, "policy");
+        g->inits[i].fn_ref = read_reference(o, L, "fn");
+        g->inits[i].policy = read_text(o, L, "policy");
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* t */
@@ -442,7 +287,7 @@ int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct b
     struct job job = { o, complaints, file };
 
     o->g.vm = vm;
-    o->g.file = own(o, mem_string(file));
+    o->g.file = read_own(o, mem_string(file));
     if (!run(vm, &job)) {
         gateway_close(&o->g);
         return -1;

@@ -1,6 +1,7 @@
 /* What the files of stream/ share and nobody else sees.
  *
- *     stream.c   the states, the clocks, the feeds            hooks.c    request hooks and log hooks, one after another
+ *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
+ *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers
  *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
  *     answer.c   text, errors and the end, in the client's dialect
@@ -139,13 +140,15 @@ void stream_clock(struct stream *s, enum clock c, uint64_t after_ms);  /* from n
 /* The reason that a policy gave for the end (sluice.stop, sluice.reply) is kept for the log. */
 void stream_finish_word(struct stream *s, const struct verdict *v);
 void stream_record(struct stream *s);                                   /* record.c: writes the log line, counts the end */
+void stream_resume_call(struct stream *s);                             /* the hook or filter that waits goes on */
+
+/* end.c */
 void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
 void stream_fail(struct stream *s, enum reason why);
 void stream_fail_with(struct stream *s, enum reason why, struct failure *f);   /* takes f's strings */
 void stream_fail_of(struct stream *s, enum reason why, const char *policy, const char *hook);
 enum reason stream_reason_of(const struct call *c);                    /* of a call that failed */
 void stream_call_failed(struct stream *s, const char *policy, const char *hook);   /* s->call failed and the policy is closed */
-void stream_resume_call(struct stream *s);                             /* the hook or filter that waits goes on */
 
 /* hooks.c */
 void hooks_start(struct stream *s);

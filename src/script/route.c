@@ -1,0 +1,150 @@
+/* Routes: what lua/sluice/config.lua made of them, read into struct route. */
+#include <lauxlib.h>
+
+#include "base/mem.h"
+#include "script/gateway_inside.h"
+#include "script/match_value.h"
+
+static const struct front *front(struct loaded *o, lua_State *L)   /* route -> route */
+{
+    struct front *f = NULL;
+
+    if (lua_getfield(L, -1, "front") == LUA_TTABLE) {  /* route front */
+        f = read_array(o, 1, sizeof *f);
+        f->name = read_text(o, L, "name");
+        f->methods = read_text(o, L, "methods");
+        f->content_before = read_text(o, L, "content_before");
+        f->content_after = read_text(o, L, "content_after");
+        f->reasoning_before = read_text(o, L, "reasoning_before");
+        f->reasoning_after = read_text(o, L, "reasoning_after");
+        f->tool_before = read_text(o, L, "tool_before");
+        f->tool_after = read_text(o, L, "tool_after");
+        f->finish_before = read_text(o, L, "finish_before");
+        f->finish_after = read_text(o, L, "finish_after");
+        f->done = read_text(o, L, "done");
+        f->read_ref = read_reference(o, L, "read");
+        f->error_ref = read_reference(o, L, "error");
+    }
+    lua_pop(L, 1);                                     /* route */
+    return f;
+}
+
+static void policies(struct loaded *o, lua_State *L, struct route *r)
+{
+    r->n_policies = read_list(L, "policies");          /* route policies */
+    r->policies = read_array(o, r->n_policies, sizeof *r->policies);
+    for (size_t i = 0; i < r->n_policies; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route policies policy */
+        r->policies[i].name = read_text(o, L, "name");
+        r->policies[i].open_hooks = (unsigned)read_number(L, "open_hooks");
+        r->policies[i].only_if_ref = read_reference(o, L, "only_if");
+        r->conditional |= r->policies[i].only_if_ref != LUA_NOREF;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+}
+
+static void hooks(struct loaded *o, lua_State *L, struct route *r)
+{
+    size_t n = read_list(L, "hooks");                  /* route hooks */
+
+    for (size_t h = 0; h < n && h < HOOK_COUNT; h++) {
+        lua_rawgeti(L, -1, (lua_Integer)h + 1);        /* route hooks list */
+        r->n_hooks[h] = lua_rawlen(L, -1);
+        r->hooks[h] = read_array(o, r->n_hooks[h], sizeof *r->hooks[h]);
+        for (size_t i = 0; i < r->n_hooks[h]; i++) {
+            lua_rawgeti(L, -1, (lua_Integer)i + 1);    /* route hooks list entry */
+            r->hooks[h][i].fn_ref = read_reference(o, L, "fn");
+            r->hooks[h][i].policy = (int)read_number(L, "policy");
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+}
+
+static const struct matcher *matcher(struct loaded *o, lua_State *L)   /* filter -> filter; the reference keeps it alive */
+{
+    const struct matcher *m;
+
+    lua_getfield(L, -1, "match");                      /* filter matcher? */
+    m = match_value(L, -1);
+    lua_pop(L, 1);                                     /* filter */
+    if (m)
+        read_reference(o, L, "match");
+    return m;
+}
+
+static void filters(struct loaded *o, lua_State *L, struct route *r)
+{
+    r->n_filters = read_list(L, "filters");            /* route filters */
+    r->filters = read_array(o, r->n_filters, sizeof *r->filters);
+    for (size_t i = 0; i < r->n_filters; i++) {
+        struct filter *f = &r->filters[i];
+
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route filters filter */
+        f->kind = read_number(L, "kind");
+        f->fn_ref = read_reference(o, L, "fn");
+        f->policy = (int)read_number(L, "policy");
+        f->shadow = (int)read_number(L, "shadow");
+        f->match = matcher(o, L);
+        f->match_ref = read_reference(o, L, "match_fn");
+        f->replace = read_text(o, L, "replace");
+        f->unit = (struct unit){ .kind = read_number(L, "unit"), .chars = (size_t)read_number(L, "chars"), .overlap = (size_t)read_number(L, "overlap") };
+        f->unit_ref = read_reference(o, L, "unit_fn");
+        f->when_ref = read_reference(o, L, "when");
+        f->judges = read_flag(L, "judges");
+        f->channels = (unsigned)read_number(L, "channels");
+        f->max_hold = (size_t)read_number(L, "max_hold");
+        f->overflow_release = read_flag(L, "overflow_release");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+}
+
+/* Its policies in monitor mode, each as a route of its own, which shares what it does not change. */
+static void shadows(struct loaded *o, lua_State *L, struct route *r)
+{
+    r->n_shadows = read_list(L, "shadows");            /* route shadows */
+    r->shadows = read_array(o, r->n_shadows, sizeof *r->shadows);
+    for (size_t i = 0; i < r->n_shadows; i++) {
+        struct route *w = &r->shadows[i];
+
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route shadows shadow */
+        *w = (struct route){ .name = r->name, .front = r->front, .policies = r->policies, .n_policies = r->n_policies, .table_ref = r->table_ref };
+        w->watches = (int)read_number(L, "policy");
+        hooks(o, L, w);
+        filters(o, L, w);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+}
+
+void read_route(struct loaded *o, lua_State *L, struct route *r)
+{
+    r->name = read_text(o, L, "name");
+    r->files = read_text(o, L, "files");
+    r->heartbeat = (uint64_t)read_number(L, "heartbeat");
+    r->table_ref = read_reference(o, L, "table");
+    r->n_plan = read_list(L, "plan");                  /* route plan */
+    for (size_t i = 0; i < r->n_plan; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route plan name */
+        r->plan[i] = gateway_model(&o->g, lua_tostring(L, -1));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+    r->front = front(o, L);
+    read_clocks(L, &r->clocks);
+    r->n_paths = read_list(L, "paths");                /* route paths */
+    r->paths = read_array(o, r->n_paths, sizeof *r->paths);
+    for (size_t i = 0; i < r->n_paths; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route paths path */
+        r->paths[i] = read_own(o, mem_string(lua_tostring(L, -1)));
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);                                     /* route */
+    policies(o, L, r);
+    hooks(o, L, r);
+    filters(o, L, r);
+    shadows(o, L, r);
+}
