@@ -58,9 +58,10 @@ void attempts_start(struct stream *s)
 void attempt_ready(struct stream *s)
 {
     s->trying = true;
-    source_start(s);
-    if (s->trying && !s->model->dialect)               /* a Lua model has no head to wait for */
-        attempt_answers(s, 200, NULL, 0);
+    if (s->model->dialect)
+        source_start(s);                               /* may be the next try already when it returns */
+    else
+        attempt_answers(s, 200, NULL, 0);              /* a Lua model has no head to wait for */
 }
 
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n)
@@ -97,6 +98,8 @@ static void forget(struct stream *s)
     s->trying = false;
     source_reset(s);
     sieve_reset(s);
+    stream_drop_call(s);                               /* a response hook or filter of that try that waits */
+    stream_go(s, HELD_BY_POLICY | HELD_BY_GATE);
 }
 
 void attempt_failed(struct stream *s, enum reason why)

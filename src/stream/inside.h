@@ -142,6 +142,8 @@ void stream_finish_word(struct stream *s, const struct verdict *v);
 void stream_record(struct stream *s);                                   /* record.c: writes the log line, counts the end */
 void stream_resume_call(struct stream *s);                             /* the hook or filter that waits goes on */
 
+void stream_drop_call(struct stream *s);                               /* ... is given up */
+
 /* end.c */
 void stream_close(struct stream *s, enum reason why);                  /* the client's side is over: cancel what runs, go to LOGGING */
 void stream_fail(struct stream *s, enum reason why);
@@ -214,9 +216,10 @@ void tool_leaves(struct stream *s);                    /* ... and the hooks */
 void tools_free(struct stream *s);
 
 /* source.c */
-void source_start(struct stream *s);                   /* may fail the try or the stream */
+void source_start(struct stream *s);                   /* asks the upstream; may fail the try or the stream. (A Lua model starts when it is first pulled.) */
 void source_reset(struct stream *s);                   /* as before source_start */
 enum source_got source_next(struct stream *s, enum reason *why);
+void source_await(struct stream *s);                   /* starts the first-token clock, if nothing useful came yet */
 void source_gap(struct stream *s);                     /* starts the gap clock anew */
 void source_stop(struct stream *s);                    /* cancels the upstream or the Lua model */
 

@@ -159,6 +159,12 @@ static enum source_got read_event(struct stream *s, const struct sse_event *ev, 
     return SOURCE_PIECES;
 }
 
+void source_await(struct stream *s)
+{
+    if (s->tokens == 0 && !s->useful && s->upstream_open)
+        stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
+}
+
 /* From one event to the next, once text came (before that the first-token clock runs). A Lua model has no such clock. */
 void source_gap(struct stream *s)
 {
@@ -216,7 +222,7 @@ static enum source_got next_event(struct stream *s, enum reason *why)
     return SOURCE_FAILED;
 }
 
-static void start_upstream(struct stream *s)
+void source_start(struct stream *s)
 {
     struct upstream_request want = { 0 };
     struct failure f = { .retry_after = -1 };
@@ -226,9 +232,9 @@ static void start_upstream(struct stream *s)
         stream_fail_with(s, REASON_POLICY_ERROR, &f);
         return;
     }
-    stream_clock(s, CLOCK_FIRST_TOKEN, mine->first_token ? mine->first_token : routes->first_token);
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
     s->upstream_open = true;
+    source_await(s);
     int failed = s->host->attempt(s->owner, &want, s->model->ca, mine->connect ? mine->connect : routes->connect);
     upstream_request_free(&want);
     if (failed) {
@@ -321,12 +327,6 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
-
-void source_start(struct stream *s)
-{
-    if (s->model->dialect)
-        start_upstream(s);
-}
 
 void source_reset(struct stream *s)
 {

@@ -59,7 +59,7 @@ void stream_wait(struct stream *s, unsigned bit)
     s->held |= bit;
     if (!was_free)
         return;
-    s->due[CLOCK_GAP] = 0;                             /* a stream we hold ourselves is not stalled */
+    s->due[CLOCK_GAP] = s->due[CLOCK_FIRST_TOKEN] = 0; /* a stream we hold ourselves is not stalled */
     if (s->upstream_open) {
         s->host->hold(s->owner);
         if (bit == HELD_BY_CLIENT)
@@ -71,11 +71,12 @@ void stream_go(struct stream *s, unsigned bit)
 {
     if (!(s->held & bit))
         return;
-    if (bit == HELD_BY_POLICY)
+    if (s->held & bit & HELD_BY_POLICY)
         s->waited_ms += now(s) - s->waiting_since;
     s->held &= ~bit;
     if (s->held)
         return;
+    source_await(s);
     source_gap(s);
     if (s->upstream_open)
         s->host->release(s->owner);
@@ -326,14 +327,21 @@ void stream_client_gone(struct stream *s)
     settle(s);
 }
 
+/* The hook or filter that waits is given up. */
+void stream_drop_call(struct stream *s)
+{
+    services_drop(s, &s->call);
+    call_cancel(&s->call);
+    s->due[CLOCK_CALL] = s->due[CLOCK_WAITS] = 0;
+}
+
 void stream_shutdown(struct stream *s)
 {
     if (s->state == CLOSED)
         return;
     shadows_shutdown(s);
     if (s->state == LOGGING) {                         /* its log hooks had their time */
-        services_drop(s, NULL);
-        call_cancel(&s->call);
+        stream_drop_call(s);
         s->logged = true;
     } else {
         stream_fail(s, REASON_SHUTTING_DOWN);
@@ -399,8 +407,7 @@ static void ring(struct stream *s, enum clock c)
         gates_ring(s);
         break;
     case CLOCK_WAITS:                                  /* the hooks waited longer than they may */
-        services_drop(s, &s->call);
-        call_cancel(&s->call);
+        stream_drop_call(s);
         if (s->state == LOGGING)
             s->logged = true;
         else
