@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/named.h"
 #include "base/log.h"
+#include "control.h"
 #include "process.h"
 #include "script/gateway.h"
 #include "script/tool.h"
@@ -24,6 +25,9 @@ static const char help[] =
     "  sluice run FILE              run the gateway that FILE (Lua) describes\n"
     "  sluice check FILE            load FILE and all it names; tell every mistake in the configuration, and what looks like one; exit 0 or 1\n"
     "  sluice explain FILE [ROUTE]  tell what FILE does with a request: hooks in their order, filters, options, limits\n"
+    "  sluice reload FILE           have the running gateway of FILE read it again; --canary 5%: for that share of new requests\n"
+    "  sluice promote FILE          the canary serves all new requests; sluice rollback FILE: none\n"
+    "  sluice status FILE           what the running gateway of FILE serves\n"
     "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
     "  sluice types [DIR]           write sluice.d.lua, .luarc.json and .luacheckrc for editors and luacheck\n"
@@ -31,6 +35,7 @@ static const char help[] =
     "Options\n"
     "  --log-level LEVEL    error, warn, info (default) or debug\n"
     "  --log-format FORMAT  text (default) or json; one line per request on stderr\n"
+    "  --canary SHARE       reload: 0.1% to 99.9%\n"
     "  --strict             check: a warning is a failure\n"
     "  --json               check, explain: for programs\n"
     "  --markdown           help: the whole reference as a page\n"
@@ -46,6 +51,7 @@ struct command {
     const char *name, *file, *lua_dir;
     int more;                                          /* words behind the file: busted's for test, a route for explain */
     char **rest;
+    const char *canary;                                /* its share as written, or NULL */
     const char *said[MAX_SAID];                        /* options that only some commands know: "--json" */
     size_t n_said;
 };
@@ -178,6 +184,33 @@ static int test(const struct command *c)
     return testing_run(c->file, c->more, c->rest);
 }
 
+/* "5%", "0.5%" -> of a thousand; 0: neither. */
+static unsigned share_of(const char *text)
+{
+    char *end;
+    double percent = strtod(text, &end);
+    unsigned share = percent > 0 && percent < 100 ? (unsigned)(percent * 10 + 0.5) : 0;
+
+    return strcmp(end, "%") == 0 && share <= 999 ? share : 0;
+}
+
+static int ask(const struct command *c)                /* the running gateway of this file */
+{
+    char command[40];
+
+    snprintf(command, sizeof command, "%s", c->name);
+    if (c->canary) {
+        unsigned share = share_of(c->canary);
+
+        if (share == 0) {
+            fprintf(stderr, "sluice: reload: --canary must be a share such as 5%% (0.1%% to 99.9%%), is %s\n", c->canary);
+            return EXIT_USAGE;
+        }
+        snprintf(command, sizeof command, "canary %u", share);
+    }
+    return control_ask(c->file, command);
+}
+
 static int usage(const char *what, const char *word)
 {
     fprintf(stderr, "sluice: %s%s\nTry: sluice --help\n", what, word);
@@ -192,6 +225,10 @@ static const struct command_kind {
     { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", "", 1, run },
     { "check", "a gateway file", "sluice check FILE [--strict] [--json]", "--strict --json", 1, check },
     { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, explain },
+    { "reload", "a gateway file", "sluice reload FILE [--canary SHARE]", "--canary", 1, ask },
+    { "promote", "a gateway file", "sluice promote FILE", "", 1, ask },
+    { "rollback", "a gateway file", "sluice rollback FILE", "", 1, ask },
+    { "status", "a gateway file", "sluice status FILE", "", 1, ask },
     { "test", "a directory of specs", "sluice test DIR [-- busted's options]", "", -1, test },
     { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
     { "types", NULL, "sluice types [DIR] [--force]", "--force", 1, tool_alone },
@@ -212,14 +249,14 @@ static int misused(const struct command_kind *kind, const char *what, const char
 }
 
 /* Options that only some commands know. */
-enum { OWN_STRICT = 256, OWN_JSON, OWN_MARKDOWN, OWN_AUDIT, OWN_FORCE };
-static const char *const own_options[] = { "--strict", "--json", "--markdown", "--audit", "--force" };
+enum { OWN_STRICT = 256, OWN_JSON, OWN_MARKDOWN, OWN_AUDIT, OWN_FORCE, OWN_CANARY };
+static const char *const own_options[] = { "--strict", "--json", "--markdown", "--audit", "--force", "--canary" };
 
 static const struct option options[] = {
     { "log-level", required_argument, NULL, 'l' }, { "log-format", required_argument, NULL, 'f' }, { "lua", required_argument, NULL, 'u' },
     { "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'v' },          { "strict", no_argument, NULL, OWN_STRICT },
     { "json", no_argument, NULL, OWN_JSON },       { "markdown", no_argument, NULL, OWN_MARKDOWN }, { "audit", no_argument, NULL, OWN_AUDIT },
-    { "force", no_argument, NULL, OWN_FORCE },     { NULL, 0, NULL, 0 },
+    { "force", no_argument, NULL, OWN_FORCE },     { "canary", required_argument, NULL, OWN_CANARY }, { NULL, 0, NULL, 0 },
 };
 
 int main(int argc, char **argv)
@@ -247,6 +284,8 @@ int main(int argc, char **argv)
         case 'v':
             printf("sluice %s\n", SLUICE_VERSION);
             return EXIT_OK;
+        case OWN_CANARY:
+            c.canary = optarg;                         /* fall through */
         case OWN_STRICT: case OWN_JSON: case OWN_MARKDOWN: case OWN_AUDIT: case OWN_FORCE:
             if (c.n_said == MAX_SAID)
                 return usage("too many options: ", own_options[o - OWN_STRICT]);

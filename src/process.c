@@ -12,6 +12,7 @@
 #include "base/keyed.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "control.h"
 #include "base/named.h"
 #include "net/server.h"
 #include "script/gateway.h"
@@ -27,7 +28,8 @@ struct process {
     uv_signal_t term, interrupt, user1, hangup;
     const struct process_options *options;
     const struct gateway *checked;                     /* as it was at the start: what a reload cannot change */
-    unsigned generation;
+    unsigned generation, serving, canary, share;       /* the last one read; what new requests get; canary 0: none, else its share of a thousand */
+    struct control *control;                           /* NULL: nobody can knock */
     uv_timer_t again;                                  /* runs while a reload waits for old generations to end */
     uv_async_t ended;
     struct worker *workers[WORKERS_MAX];
@@ -48,6 +50,15 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &r);
 }
 
+static int64_t sum_of(const struct process *p, enum metric m)
+{
+    int64_t sum = 0;
+
+    for (int i = 0; i < p->n_workers; i++)
+        sum += metrics_get(worker_metrics(p->workers[i]), m);
+    return sum;
+}
+
 static void log_metrics(struct process *p)
 {
     struct log_line line;
@@ -55,10 +66,7 @@ static void log_metrics(struct process *p)
     if (!log_begin(&line, LOG_INFO, "metrics"))
         return;
     for (int m = 0; m < METRIC_COUNT; m++) {
-        int64_t sum = metrics_get(&p->metrics, m);
-        for (int i = 0; i < p->n_workers; i++)
-            sum += metrics_get(worker_metrics(p->workers[i]), m);
-        log_int(&line, metrics_name(m), sum);
+        log_int(&line, metrics_name(m), metrics_get(&p->metrics, m) + sum_of(p, m));
     }
     log_end(&line);
 }
@@ -92,12 +100,15 @@ static void drain(struct process *p, const char *why)
 
 /* ---- reload */
 
-static void tell_complaints(struct buf *complaints)
+/* Each line of what is wrong: into the log, and for who asked. */
+static void tell_complaints(struct buf *complaints, struct buf *answer)
 {
     char *save = NULL;
 
-    for (char *line = strtok_r((char *)buf_cstr(complaints), "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+    for (char *line = strtok_r((char *)buf_cstr(complaints), "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         log_say(LOG_ERROR, "reload.failed", "%s", line);
+        buf_printf(answer, "- %s\n", line);
+    }
 }
 
 static bool too_many_generations(const struct process *p)
@@ -108,61 +119,161 @@ static bool too_many_generations(const struct process *p)
     return false;
 }
 
-static void tell_what_stays(const struct process *p, const struct gateway *g)
+static void tell_what_stays(const struct process *p, const struct gateway *g, struct buf *answer)
 {
+    static const char said[] = "listen, workers and limits are read at the start only: to change them the gateway must be started again";
     const struct gateway *old = p->checked;
 
-    if (strcmp(g->host, old->host) != 0 || g->port != old->port || g->workers != old->workers || memcmp(&g->limits, &old->limits, sizeof g->limits) != 0)
-        log_say(LOG_WARN, "reload", "listen, workers and limits are read at the start only: to change them the gateway must be started again");
+    if (strcmp(g->host, old->host) == 0 && g->port == old->port && g->workers == old->workers && memcmp(&g->limits, &old->limits, sizeof g->limits) == 0)
+        return;
+    log_say(LOG_WARN, "reload", "%s", said);
+    buf_printf(answer, "+ (%s)\n", said);
+}
+
+static void log_generation(const char *event, unsigned generation, unsigned share)
+{
+    struct log_line line;
+
+    if (!log_begin(&line, LOG_INFO, event))
+        return;
+    log_int(&line, "generation", (int64_t)generation);
+    if (share)
+        log_int(&line, "share", (int64_t)share);
+    log_end(&line);
+}
+
+/* The file is read once for each worker, here, so that no stream waits for it; if any reading fails nothing changes. */
+static int load_all(struct process *p, struct generation *next[WORKERS_MAX], struct buf *answer)
+{
+    struct buf complaints = BUF_EMPTY;
+    int n = 0;
+
+    while (n < p->n_workers && generation_load(&next[n], p->options->file, p->options->lua_dir, p->generation + 1, &complaints) == 0)
+        n++;
+    if (n == p->n_workers) {
+        buf_free(&complaints);
+        return 0;
+    }
+    while (n > 0)
+        generation_close(next[--n]);
+    tell_complaints(&complaints, answer);
+    buf_free(&complaints);
+    return -1;
+}
+
+static void tell_all(struct process *p, enum worker_order what, struct generation **next, unsigned share)
+{
+    for (int i = 0; i < p->n_workers; i++)
+        worker_tell(p->workers[i], what, next ? next[i] : NULL, share);
+}
+
+/* share: of a thousand requests for a canary; 0: all. The answer: see control.h. */
+static void reload(struct process *p, unsigned share, struct buf *answer)
+{
+    struct generation *next[WORKERS_MAX];
+
+    if (p->draining) {
+        buf_puts(answer, "- the gateway is shutting down\n");
+    } else if (p->canary) {
+        log_say(LOG_WARN, "reload", "generation %u is a canary: promote it or roll it back first", p->canary);
+        buf_printf(answer, "- generation %u is a canary: promote it or roll it back first\n", p->canary);
+    } else if (too_many_generations(p)) {
+        buf_printf(answer, "= waits: %d generations still have running streams\n", GENERATIONS_MAX);
+    } else if (load_all(p, next, answer) == 0) {
+        p->generation++;
+        tell_what_stays(p, next[0]->gateway, answer);
+        tell_all(p, share ? WORKER_CANARY : WORKER_RELOAD, next, share);
+        if (share) {
+            p->canary = p->generation;
+            p->share = share;
+            buf_printf(answer, "+ generation %u gets %u.%u%% of new requests, generation %u the others\n", p->canary, share / 10, share % 10, p->serving);
+        } else {
+            p->serving = p->generation;
+            buf_printf(answer, "+ generation %u serves new requests\n", p->serving);
+        }
+        metrics_add(&p->metrics, METRIC_reloads, 1);
+        log_generation(share ? "canary" : "reload", p->generation, share);
+    }
+}
+
+static void end_canary(struct process *p, bool promote, struct buf *answer)
+{
+    unsigned was = p->canary;
+
+    if (!was) {
+        buf_puts(answer, "- there is no canary\n");
+        return;
+    }
+    p->canary = 0;
+    if (promote)
+        p->serving = was;
+    tell_all(p, promote ? WORKER_PROMOTE : WORKER_ROLLBACK, NULL, 0);
+    log_generation(promote ? "promote" : "rollback", was, 0);
+    buf_printf(answer, "+ generation %u serves new requests\n", p->serving);
+}
+
+static void status(const struct process *p, struct buf *answer)
+{
+    buf_printf(answer, "+ generation %u serves new requests\n", p->serving);
+    if (p->canary)
+        buf_printf(answer, "+ generation %u is a canary with %u.%u%% of them\n", p->canary, p->share / 10, p->share % 10);
+    buf_printf(answer, "+ %d worker%s, %lld running streams, %lld connections\n", p->n_workers, p->n_workers == 1 ? "" : "s",
+               (long long)sum_of(p, METRIC_streams_open), (long long)sum_of(p, METRIC_connections_open));
+    buf_printf(answer, "+ %lld generations in all workers are open\n", (long long)sum_of(p, METRIC_generations_open));
+    buf_printf(answer, "+ %s, version %s\n", p->draining ? "shutting down" : "ready", SLUICE_VERSION);
+}
+
+static void on_command(void *owner, const char *line, struct buf *answer)
+{
+    struct process *p = owner;
+    unsigned share;
+    int end = 0;
+
+    if (strcmp(line, "reload") == 0)
+        reload(p, 0, answer);
+    else if (sscanf(line, "canary %u%n", &share, &end) == 1 && line[end] == '\0' && share >= 1 && share <= 999)
+        reload(p, share, answer);
+    else if (strcmp(line, "promote") == 0 || strcmp(line, "rollback") == 0)
+        end_canary(p, line[0] == 'p', answer);
+    else if (strcmp(line, "status") == 0)
+        status(p, answer);
+    else
+        buf_puts(answer, "- unknown command (there are: reload, canary N of 1000, promote, rollback, status)\n");
+}
+
+static void open_control(struct process *p)
+{
+    struct buf why = BUF_EMPTY;
+
+    if (control_open(&p->control, &p->loop, p->options->file, on_command, p, &why) != 0)
+        log_say(LOG_WARN, "control", "sluice reload and status will not reach this gateway: %s", buf_cstr(&why));
+    buf_free(&why);
 }
 
 static void on_again(uv_timer_t *t);
 
-/* The file is read once for each worker, here, so that no stream waits for it; if any reading fails nothing changes. */
-static void reload(struct process *p)
+/* SIGHUP: nobody waits for the answer; the log has it. One that has to wait tries again by itself. */
+static void reload_by_signal(struct process *p)
 {
-    struct generation *next[WORKERS_MAX];
-    struct buf complaints = BUF_EMPTY;
-    int n = 0;
+    struct buf answer = BUF_EMPTY;
 
-    if (p->draining)
-        return;
-    if (too_many_generations(p)) {
+    reload(p, 0, &answer);
+    if (answer.len && answer.data[0] == '=') {
         if (!uv_is_active((uv_handle_t *)&p->again))
             log_say(LOG_WARN, "reload", "waits: %d generations still have running streams", GENERATIONS_MAX);
         uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
-        return;
     }
-    while (n < p->n_workers && generation_load(&next[n], p->options->file, p->options->lua_dir, p->generation + 1, &complaints) == 0)
-        n++;
-    if (n < p->n_workers) {
-        while (n > 0)
-            generation_close(next[--n]);
-        tell_complaints(&complaints);
-        buf_free(&complaints);
-        return;
-    }
-    buf_free(&complaints);
-    p->generation++;
-    tell_what_stays(p, next[0]->gateway);
-    for (int i = 0; i < p->n_workers; i++)
-        worker_reload(p->workers[i], next[i]);
-    metrics_add(&p->metrics, METRIC_reloads, 1);
-    struct log_line line;
-    if (log_begin(&line, LOG_INFO, "reload")) {
-        log_int(&line, "generation", (int64_t)p->generation);
-        log_end(&line);
-    }
+    buf_free(&answer);
 }
 
-static void on_again(uv_timer_t *t) { reload(t->data); }
+static void on_again(uv_timer_t *t) { reload_by_signal(t->data); }
 
 static void on_signal(uv_signal_t *s, int number)
 {
     struct process *p = s->data;
 
     if (number == SIGHUP) {
-        reload(p);
+        reload_by_signal(p);
     } else if (number == SIGUSR1) {
         named_each(log_shared, NULL);
         log_metrics(p);
@@ -190,6 +301,7 @@ static void on_all_ended(uv_async_t *a)
     uv_close((uv_handle_t *)&p->hangup, NULL);
     uv_close((uv_handle_t *)&p->again, NULL);
     uv_close((uv_handle_t *)&p->ended, NULL);
+    control_close(p->control);
 }
 
 static void watch(struct process *p, uv_signal_t *s, int number)
@@ -262,7 +374,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     p->again.data = p;
     p->options = options;
     p->checked = checked;
-    p->generation = 1;
+    p->generation = p->serving = 1;
 
     if (start_workers(p, options, checked) != 0) {     /* never half a gateway */
         code = 1;
@@ -270,6 +382,8 @@ int process_run(const struct process_options *options, const struct gateway *che
             on_all_ended(&p->ended);
         else
             drain(p, "a worker could not start");
+    } else {
+        open_control(p);
     }
     uv_run(&p->loop, UV_RUN_DEFAULT);
     log_metrics(p);

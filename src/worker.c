@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <uv.h>
 
+#include "base/list.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "serve/generation.h"
@@ -23,7 +24,8 @@ struct worker {
     uv_loop_t loop;
     uv_async_t wanted;                                 /* there is something below for it */
     _Atomic bool drain;
-    _Atomic(struct generation *) next;                 /* to be taken over */
+    uv_mutex_t lock;                                   /* of `orders` */
+    struct list orders;                                /* told and not yet followed */
     struct site *site;
 };
 
@@ -35,13 +37,53 @@ static void on_drained(void *owner)
     uv_close((uv_handle_t *)&w->wanted, NULL);
 }
 
+struct order {
+    struct list link;
+    enum worker_order what;
+    struct generation *g;
+    unsigned share;
+};
+
+static struct order *next_order(struct worker *w)
+{
+    struct order *o = NULL;
+
+    uv_mutex_lock(&w->lock);
+    if (!list_empty(&w->orders)) {
+        o = list_of(w->orders.next, struct order, link);
+        list_remove(&o->link);
+    }
+    uv_mutex_unlock(&w->lock);
+    return o;
+}
+
+static void follow(struct worker *w, struct order *o)
+{
+    switch (o->what) {
+    case WORKER_RELOAD:
+        site_reload(w->site, o->g);
+        break;
+    case WORKER_CANARY:
+        site_canary(w->site, o->g, o->share);
+        break;
+    case WORKER_PROMOTE:
+        site_promote(w->site);
+        break;
+    case WORKER_ROLLBACK:
+        site_rollback(w->site);
+        break;
+    }
+}
+
 static void on_wanted(uv_async_t *a)
 {
     struct worker *w = a->data;
-    struct generation *g = atomic_exchange(&w->next, NULL);
+    struct order *o;
 
-    if (g)
-        site_reload(w->site, g);
+    while ((o = next_order(w)) != NULL) {
+        follow(w, o);
+        free(o);
+    }
     if (atomic_exchange(&w->drain, false))
         site_drain(w->site, on_drained, w);
 }
@@ -91,6 +133,8 @@ int worker_open(struct worker **ret, const struct worker_options *options)
     struct worker *w = mem_alloc(sizeof *w);
 
     w->options = *options;
+    uv_mutex_init(&w->lock);
+    list_init(&w->orders);
     sem_init(&w->ready, 0, 0);
     uv_loop_init(&w->loop);
     uv_async_init(&w->loop, &w->wanted, on_wanted);
@@ -110,6 +154,7 @@ int worker_open(struct worker **ret, const struct worker_options *options)
         uv_loop_close(&w->loop);
     }
     sem_destroy(&w->ready);
+    uv_mutex_destroy(&w->lock);
     free(w);
     return -1;
 }
@@ -118,9 +163,14 @@ int worker_port(const struct worker *w) { return w->port; }
 
 struct metrics *worker_metrics(struct worker *w) { return &w->metrics; }
 
-void worker_reload(struct worker *w, struct generation *g)
+void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned share)
 {
-    generation_close(atomic_exchange(&w->next, g));    /* one that came too late to be taken */
+    struct order *o = mem_alloc(sizeof *o);
+
+    *o = (struct order){ .what = what, .g = g, .share = share };
+    uv_mutex_lock(&w->lock);
+    list_append(&w->orders, &o->link);
+    uv_mutex_unlock(&w->lock);
     uv_async_send(&w->wanted);
 }
 
@@ -135,7 +185,9 @@ void worker_close(struct worker *w)
     uv_thread_join(&w->thread);
     int left = uv_loop_close(&w->loop);
     assert(left == 0);
-    generation_close(atomic_exchange(&w->next, NULL));
+    for (struct order *o; (o = next_order(w)) != NULL; free(o))
+        generation_close(o->g);                        /* it came too late to be taken */
+    uv_mutex_destroy(&w->lock);
     sem_destroy(&w->ready);
     free(w);
 }

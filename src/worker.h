@@ -22,8 +22,9 @@ struct worker_options {
 int worker_open(struct worker **ret, const struct worker_options *options);
 int worker_port(const struct worker *w);
 struct metrics *worker_metrics(struct worker *w);
-/* Requests from now on begin with `g` (taken); any thread, not after worker_drain. */
-void worker_reload(struct worker *w, struct generation *g);
+/* What is served from now on; `g` is taken; in the order of these calls, of one thread; not after worker_drain. See serve/site.h. */
+enum worker_order { WORKER_RELOAD, WORKER_CANARY, WORKER_PROMOTE, WORKER_ROLLBACK };
+void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned share);
 void worker_drain(struct worker *w);                   /* finish what runs, then end; any thread */
 void worker_close(struct worker *w);                   /* waits for the thread's end (after worker_drain) and frees */
 

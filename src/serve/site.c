@@ -22,6 +22,8 @@
 struct site {
     struct visit_ground ground;
     struct server *server;
+    struct generation *canary;                         /* gets a share of the requests; NULL: none */
+    unsigned share, turn;                              /* of a thousand; what has added up since its last request */
     struct list retired;                               /* generations that still have users */
     struct metrics *metrics;
     uv_prepare_t before_poll;
@@ -129,21 +131,34 @@ static bool lists_method(const char *methods, const char *method)
     return false;
 }
 
+/* Counted, not drawn: of a thousand requests exactly the share. */
+static struct generation *next_generation(struct site *s)
+{
+    if (!s->canary)
+        return s->ground.generation;
+    s->turn += s->share;
+    if (s->turn < 1000)
+        return s->ground.generation;
+    s->turn -= 1000;
+    return s->canary;
+}
+
 static void on_request(void *owner, struct conn *c, const struct http_request *r)
 {
     struct site *s = owner;
-    const struct generation *g = s->ground.generation;
+    bool health_check = strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0;
+    struct generation *g = health_check ? s->ground.generation : next_generation(s);
     const struct route *route = exact_route(g->gateway, r->path);
 
     if (route && lists_method(route->front->methods, r->method)) {
-        visit_start(&s->ground, c, route, r);
+        visit_start(&s->ground, g, c, route, r);
         return;
     }
     if (route) {
         refuse(c, r, route->name, 405, "{\"error\":\"this method is not allowed here\",\"code\":\"method_not_allowed\"}", route->front->methods);
         return;
     }
-    if (strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0) {
+    if (health_check) {
         health(s, c, r, r->path[1] == 'r');
         return;
     }
@@ -179,6 +194,8 @@ static void on_before_poll(uv_prepare_t *h)
     struct site *s = h->data;
 
     vm_collect(s->ground.generation->vm);
+    if (s->canary)
+        vm_collect(s->canary->vm);
     list_each_safe(it, &s->retired) {
         struct generation *g = list_of(it, struct generation, link);
         if (g->users > 0)
@@ -257,6 +274,8 @@ static void free_site(struct site *s)
 {
     list_each_safe(it, &s->retired)
         let_go(s, list_of(it, struct generation, link));
+    if (s->canary)
+        let_go(s, s->canary);
     if (s->ground.generation)
         let_go(s, s->ground.generation);
     free(s);
@@ -283,13 +302,43 @@ static void take_over(struct site *s, struct generation *g)
     if (s->ground.generation)
         list_append(&s->retired, &s->ground.generation->link);
     s->ground.generation = g;
+}
+
+static void adopt(struct site *s, struct generation *g)
+{
     vm_count_in(g->vm, s->metrics);
     metrics_add(s->metrics, METRIC_generations_open, 1);
 }
 
 void site_reload(struct site *s, struct generation *g)
 {
+    adopt(s, g);
     take_over(s, g);
+}
+
+void site_canary(struct site *s, struct generation *g, unsigned share)
+{
+    adopt(s, g);
+    site_rollback(s);
+    s->canary = g;
+    s->share = share;
+    s->turn = 0;
+}
+
+void site_promote(struct site *s)
+{
+    struct generation *g = s->canary;
+
+    s->canary = NULL;
+    if (g)
+        take_over(s, g);
+}
+
+void site_rollback(struct site *s)
+{
+    if (s->canary)
+        list_append(&s->retired, &s->canary->link);
+    s->canary = NULL;
 }
 
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)
@@ -301,6 +350,7 @@ int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port
     s->metrics = metrics;
     s->ground.loop = loop;
     list_init(&s->retired);
+    adopt(s, g);
     take_over(s, g);
     s->ground.metrics = metrics;
     list_init(&s->ground.visits);

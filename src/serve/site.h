@@ -18,6 +18,11 @@ struct generation;
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics);
 /* Requests from now on begin with `g` (taken); what runs goes on with what it began with. Address, limits and drain time stay. */
 void site_reload(struct site *s, struct generation *g);
+/* A canary: `share` of a thousand requests begin with `g` (taken) from now on, the others as before. Then it is promoted to all, or rolled back; either
+ * without one does nothing. */
+void site_canary(struct site *s, struct generation *g, unsigned share);
+void site_promote(struct site *s);
+void site_rollback(struct site *s);
 int site_port(const struct site *s);
 /* Accept no more, let streams finish until the gateway's drain time, then end each with one error event; calls on_drained once, when all is gone. */
 void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner);
