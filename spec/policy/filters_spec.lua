@@ -195,6 +195,17 @@ describe("units", function()
   end)
 end)
 
+describe("held text", function()
+  it("does not keep the client without a sign of life", function()
+    local g = gateway 'P.filter = { unit = "all", text = function(text) return text:upper() end }'
+    local upstream = {}
+    for i = 1, 8 do upstream[2 * i - 1], upstream[2 * i] = "word ", t.wait "10s" end
+    local r = g:ask { q = "x", upstream = upstream }
+    assert.equal(("WORD "):rep(8), r.text)
+    assert.equal(5, r.comments)                          -- 80 s, one each 15 s
+  end)
+end)
+
 describe("chains of kinds", function()
   it("raw, match and unit together give the same text under any cutting", function()
     local g = gateway([[
