@@ -61,8 +61,41 @@ function P.validate(req, ctx)
 end
 ```
 
-The hooks, in order: `accept` (the head is in), `validate` (the request is read), `route` (pick a model), `prompt` (build messages), then `filter` for
-the answer's text, `error` for failures, `log` when the client is done. A misspelt hook is refused at load, with its line.]==] },
+The hooks, in order: `init` (once), `accept` (the head is in), `validate` (the request is read), `route` (pick models), `prompt` (build messages), `attempt`
+(before each try) and `fallback` (a try failed), `response` (the model begins), then `filter` for the answer's text and `tool_call` for whole tool calls,
+`finish` (the model is done), `error` for failures, `log` when the client is done. A misspelt hook is refused at load, with its line;
+`sluice help NAME` tells about each.]==] },
+
+{ title = "Several models, one after another", also = "fallback plan retry failover attempt models next", text = [==[
+`target = { "smart", "plain" }`, or a list that the hook `route` returns, is a plan: the next model is asked when one fails before any text was sent.
+
+```lua
+function P.fallback(failure, ctx)
+  if failure.status == 400 then return sluice.reject(400, "refused", "The model did not accept this.") end
+  return "next"                                            -- or "retry"; nothing: the built-in plan decides
+end
+```
+
+Text that a filter still holds was not sent, so a model that dies meanwhile is replaced unseen.]==] },
+
+{ title = "Asking another service", also = "service http judge moderation directory external call gate all", text = [==[
+Policies reach only hosts that the gateway file declares: `services = { judge = { url = "http://judge.internal:8000", timeout = "800ms" } }`.
+
+```lua
+local judge = sluice.service "judge"
+function P.prompt(req, ctx)
+  ctx:gate(function()                                      -- beside the model; no text leaves before it has ended
+    local res, err = judge:post("/v1/judge", { json = { text = req:text "user" } })
+    if not res then error(err) end                         -- 503 dependency_failed
+    if res.json().flagged then return sluice.reject(422, "topic", "Not about that.") end
+  end)
+end
+```]==] },
+
+{ title = "Changing policies without a restart", also = "reload sighup hup canary rollback promote live swap generation", text = [==[
+`build/sluice reload FILE` has the running gateway read its file again. New requests meet the new policies, running streams finish on the old ones, and a file
+with a mistake changes nothing: the command prints every mistake with its line. `--canary 5%` gives the new reading to that share of requests first; then
+`build/sluice promote FILE` or `build/sluice rollback FILE`. A policy with `mode = "monitor"` changes nothing at all: the log tells what it would have done.]==] },
 
 { title = "Verdicts", also = "reject reply stop refuse return block deny", text = [==[
 A hook returns nothing to let things pass, or a verdict:
