@@ -248,6 +248,7 @@ local fixed = {
   route = function(x) return x[ROUTE].name end,
   policy = function(x, p) return x[ROUTE].policies[p + 1].name end,
   options = function(x, p) return x[ROUTE].policies[p + 1].options end,
+  prepared = function(x, p) return x[ROUTE].policies[p + 1].prepared end,
   state = function() return {} end,
   vars = function(x)
     local t = x[VARS]

@@ -68,6 +68,16 @@ M.secret = host.seal(function(name)
   return host.secret(name, value)
 end)
 
+-- ---- files
+
+M.file = host.seal(function(name)
+  if type(name) ~= "string" then complain.blame 'sluice.file takes the name of a file beside the gateway file: sluice.file "prompts/help.txt"' end
+  only_loading "sluice.file"
+  local text, path = sandbox.text_file(name)
+  if not text then complain.here("sluice.file: " .. path) end
+  return text or ""
+end)
+
 -- ---- limiters
 
 local limiter_fields = { rate = true, per = true, burst = true }

@@ -1,10 +1,7 @@
 /* The module "sluice.host": what the privileged Lua files (lua/sluice/) get from C. Few raw functions; Lua makes them pleasant. */
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -232,27 +229,6 @@ static int host_loading(lua_State *L)                  /* loading([bool]) -> whe
     return 1;
 }
 
-static int host_directory(lua_State *L)                /* directory(path) -> absolute path | nil, why */
-{
-    char *real = realpath(luaL_checkstring(L, 1), NULL);
-    struct stat st;
-
-    if (real && (stat(real, &st) != 0 || !S_ISDIR(st.st_mode))) {
-        free(real);
-        real = NULL;
-        errno = ENOTDIR;
-    }
-    if (!real) {
-        lua_pushnil(L);
-        lua_pushstring(L, strerror(errno));            /* nil why */
-        return 2;
-    }
-    if (strlen(real) < 4096)
-        lua_pushstring(L, real);                       /* path */
-    free(real);
-    return 1;
-}
-
 static int host_module(lua_State *L)                   /* module(name) -> text, path | nil: a file of lua/ for the sandbox to load */
 {
     char path[256], *owned;
@@ -332,7 +308,7 @@ int host_open(lua_State *L)
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
         { "limiter", state_limiter }, { "counter", state_counter }, { "cache", cache_value_new },
         { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
-        { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
+        { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate }, { "unbox", exchange_unbox }, { NULL, NULL },
     };

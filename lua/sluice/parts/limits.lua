@@ -1,4 +1,6 @@
 -- Bounds on how much is asked and answered.
+--
+--   sluice.parts.limits { input_tokens = 4000, output_chars = 20000 }
 local sluice = require "sluice"
 
 local P = sluice.policy {

@@ -14,6 +14,21 @@ local words = {}
 function P.init()
   for word in ("darn heck"):gmatch "%a+" do words[word] = true end
 end]] },
+  { "prepare?", "(options: table<string, any>, use: sluice.Place): any",
+    "Once for each place where the policy stands, while the gateway file loads: looks at the options once more, and makes of them what every request needs. What it "
+      .. "returns is `ctx.prepared`. What it raises, or says by `use:bad`, refuses the load.", when = "load",
+    params = { options = "The options of this use, defaults filled in; read-only.", use = "Where it is used; see `use.route` and its neighbours." }, returns = "what `ctx.prepared` is to be",
+    example = [[
+local P = sluice.policy { name = "p", options = { words = { type = "list", required = true } } }
+function P.prepare(options, use)
+  local words = {}
+  for i, word in ipairs(options.words) do
+    if word == "" then use:bad("is empty", "words", i) end
+    words[i] = word
+  end
+  return sluice.match.words(words)
+end
+P.filter = { match = function(ctx) return ctx.prepared end, replace = "***" }]] },
   { "accept?", "async (head: sluice.Head, ctx: sluice.Context): sluice.Verdict?", "The headers are in, the body is not read yet.", when = "request",
     params = { head = "What the request line and the headers say.", ctx = "This request." }, returns = GO_ON .. "sluice.reject or sluice.reply",
     example = [[

@@ -59,6 +59,14 @@ return sluice.config {
     errors = { "missing or empty: the load is refused, with the line", "called while requests are served" },
     example = [[local model = { provider = "openai", model = "gpt-4o-mini", key = sluice.secret "OPENAI_API_KEY" }]] },
 
+  { "sluice.file", "(name: string): string", "The text of a file beside the gateway file or below it, of at most 4 MiB. Works only while the gateway file loads; a reload reads it again.",
+    params = { name = 'Such as "prompts/help.txt"; no absolute path, and no "..".' },
+    returns = "all its bytes",
+    errors = { "missing, no regular file, too large, or outside the folder: the load is refused, with the line", "called while requests are served" },
+    example = [[
+local P = sluice.policy { name = "p", options = { rules = { type = "file" } } }        -- in a policy an option of the type file does the same
+function P.prompt(req, ctx) if ctx.options.rules then req:system(ctx.options.rules.text) end end]] },
+
   { "sluice.sleep", "(duration: sluice.Duration)", "Waits. Other requests go on meanwhile.", waits = true,
     params = { duration = 'Such as "50ms".' },
     errors = { "inside string.gsub, table.sort or another C function that cannot be left in the middle", "in the hook error, in `filter.when` and in other places that may not wait" },

@@ -93,6 +93,7 @@ local P = sluice.policy { name = "p", options = { most = { type = "integer", def
 function P.validate(req, ctx)
   if #req.messages > ctx.options.most then return sluice.reject(400, "too_many", "Too many messages.") end
 end]] },
+  { "ctx.prepared", "any", "What the hook prepare returned for this use; shared by all requests of one worker." },
   { "ctx.state", "table<any, any>", "This policy's own notes on this request." },
   { "ctx.vars", "table<any, any>", "Notes on this request that all its policies share." },
   { "ctx.client", "{ ip: string }", "Who asks: its address." },
