@@ -20,6 +20,7 @@ M.sleep = host.sleep
 M.service, M.all = service.service, service.all
 M.trim = host.trim
 M.ip_key = host.ip_key
+M.sha256, M.equal = host.sha256, host.equal
 M.json = frozen.library("sluice.json", host.json)
 M.match = frozen.library("sluice.match", host.match)
 

@@ -89,6 +89,22 @@ function P.accept(head)
   if not rate:take(sluice.ip_key(head.ip)) then return sluice.reject(429, "too_fast", "Too many requests.") end
 end]] },
 
+  { "sluice.sha256", "(text: string): string", "The text's SHA-256 as 64 hex digits, as `printf %s TEXT | sha256sum` prints them.", params = { text = "Any bytes." },
+    example = [[
+local known = { ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] = "tester" }
+function P.accept(head, ctx)
+  local name = known[sluice.sha256(head.headers["x-api-key"] or "")]
+  if not name then return sluice.reject(401, "key_unknown", "This API key is not known.") end
+  ctx.key = { id = name }
+end]] },
+  { "sluice.equal", "(a: string, b: string): boolean", "Whether two texts are equal, found in a time that tells only their lengths: for comparing what a client sent with a secret's hash.",
+    params = { a = "Any bytes.", b = "Any bytes." },
+    example = [[
+local digest = sluice.sha256 "letmein"
+function P.accept(head)
+  if not sluice.equal(sluice.sha256(head.query.code or ""), digest) then return sluice.reject(403, "wrong_code", "That is not the code.") end
+end]] },
+
   { "sluice.has", "(feature: string): boolean", "Whether this version has a feature.", values = "feature",
     params = { feature = "See the values below." },
     example = [[local exact = sluice.has "filter.match"]] },
