@@ -267,6 +267,11 @@ local live = {
     return { models = models }
   end,
   target = function(x) return x[TARGET] end,
+  tags = function(x)
+    local t, list = {}, x[TAGS] or {}
+    for i = 1, #list, 2 do t[list[i]] = list[i + 1] end
+    return t
+  end,
   usage = function(x) local s = x[SUMMARY] or x[FINISH] return s and s.usage or nil end,
   sent = function(x) local s = x[SUMMARY] return s and s.bytes or 0 end,
   deadline = function(x)

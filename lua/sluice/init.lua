@@ -4,6 +4,7 @@ local complain = require "sluice.complain"
 local config = require "sluice.config"
 local frozen = require "sluice.frozen"
 local known_sets = require "sluice.known"
+local logging = require "sluice.log"
 local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
@@ -20,6 +21,7 @@ M.sleep = host.sleep
 M.service, M.all = service.service, service.all
 M.trim = host.trim
 M.ip_key = host.ip_key
+M.log = logging.log
 M.sha256, M.equal = host.sha256, host.equal
 M.json = frozen.library("sluice.json", host.json)
 M.match = frozen.library("sluice.match", host.match)
@@ -143,7 +145,7 @@ end)
 
 local features = {}
 for _, name in ipairs {
-  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "cache", "counter", "limiter", "service", "all", "gate", "chain", "parts",
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "cache", "counter", "limiter", "service", "all", "gate", "log", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end

@@ -105,6 +105,17 @@ function P.accept(head)
   if not sluice.equal(sluice.sha256(head.query.code or ""), digest) then return sluice.reject(403, "wrong_code", "That is not the code.") end
 end]] },
 
+  { "sluice.log", '(level: "error"|"warn"|"info"|"debug", event: string, fields?: table<string, string|number|boolean>)',
+    "Writes a line to the log: the event and the fields, sorted by name. Values are escaped, known secrets masked, texts of more than 1 kilobyte cut; "
+      .. "of a line of more than 8 kilobytes fields are left out.",
+    params = { level = "Lines below the program's --log-level are not written.", event = 'A word such as "audit"; not one of the gateway\'s own, such as "request".',
+      fields = "At most 64, by names that are words; not time, level and event." },
+    errors = { "an event or a field that is the gateway's own", "a value that is no text, number or boolean; a secret" },
+    example = [[
+function P.log(sum, ctx)
+  if sum.total_ms > 30000 then sluice.log("warn", "slow", { id = ctx.id, route = ctx.route, total_ms = sum.total_ms }) end
+end]] },
+
   { "sluice.has", "(feature: string): boolean", "Whether this version has a feature.", values = "feature",
     params = { feature = "See the values below." },
     example = [[local exact = sluice.has "filter.match"]] },
