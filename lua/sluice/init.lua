@@ -151,7 +151,10 @@ for _, name in ipairs {
 function M.has(feature) return features[feature] == true end
 
 local parts = {}
-for _, name in ipairs { "banned_words", "cors", "hide_reasoning", "limits", "mask_secrets", "rate_limit", "redact", "stop_sequences" } do parts[name], features["parts." .. name] = true, true end
+for _, name in ipairs {
+  "api_keys", "audit", "banned_words", "cors", "extract_think", "hide_reasoning", "json_mode", "limits", "mask_secrets", "model_table", "rate_limit", "redact",
+  "stop_sequences", "template",
+} do parts[name], features["parts." .. name] = true, true end
 
 M.parts = setmetatable({}, {
   __index = function(_, name)

@@ -9,7 +9,7 @@ local M = {}
 local LEVELS = { error = true, warn = true, info = true, debug = true }
 local OURS = { request = true, listen = true, listening = true, metrics = true, reload = true, shared = true, stop = true, stopped = true, worker = true }   -- events without a dot
 local OF_THE_LINE = { time = true, level = true, event = true }
-local FIELDS_MOST, NAME_MOST = 32, 64
+local FIELDS_MOST, NAME_MOST = 64, 64
 
 local function check_event(event)
   if type(event) ~= "string" or #event > NAME_MOST or not event:find("^%a[%w_%-]*$") then

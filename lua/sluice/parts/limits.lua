@@ -20,6 +20,8 @@ function P.prompt(req, ctx)
   end
 end
 
+function P.attempt(_, ctx) ctx.state.left = nil end      -- another try begins a new answer
+
 P.filter = {
   on   = { "content" },
   when = function(ctx) return ctx.options.output_chars ~= nil end,
@@ -32,7 +34,6 @@ P.filter = {
     local n = utf8.len(text)
     ctx.state.left = math.max(left - n, 0)
     if n <= left then return end
-    ctx.state.over = true
     return text:sub(1, utf8.offset(text, left + 1) - 1)    -- what follows ends the answer
   end,
 }

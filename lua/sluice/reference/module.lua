@@ -7,6 +7,7 @@ return {
   classes = {
     { "sluice", "sluice", "What `require \"sluice\"` gives." },
     { "sluice.json", "sluice.Json", "JSON, exact: 64-bit integers, `\\u0000`, valid UTF-8." },
+    { "checker:", "sluice.Checker", "What sluice.json.checker returns." },
     { "", "sluice.Policy", "What sluice.policy returns: assign hooks to it.", more = "name string" },
   },
   aliases = {
@@ -134,6 +135,22 @@ end]] },
     example = [[local text = sluice.json.encode { model = "x", stop = sluice.json.null }]] },
   { "sluice.json.array", "(list?: table): table", "Marks a table as a list, so that it is written `[...]` even when it is empty.", params = { list = "The table to mark; a new one when left out." },
     returns = "the same table", example = [[local text = sluice.json.encode { tools = sluice.json.array {} }]] },
+  { "sluice.json.is_array", "(value: any): boolean", "Whether a value is a list that was decoded from `[...]`, or marked by `sluice.json.array`: an empty one is no object then.",
+    params = { value = "Anything." }, example = [[local is = sluice.json.is_array(sluice.json.decode "[]")]] },
+  { "sluice.json.checker", "(): sluice.Checker", "Judges JSON that is still arriving, byte by byte; see `checker:feed`.", returns = "one that has seen nothing yet",
+    example = [[
+P.filter = { on = { "content" }, text = function(text, ctx)
+  ctx.state.checker = ctx.state.checker or sluice.json.checker()
+  if ctx.state.checker:feed(text) < #text then return sluice.reject(502, "no_json", "The answer is no JSON.") end
+end }]] },
+  { "checker:feed", "(text: string): integer", "Takes the text as long as what it took is the beginning of some JSON document.", params = { text = "The next piece, cut anywhere." },
+    returns = "how many bytes it took; fewer than there are: the next one cannot be JSON, and none is taken any more",
+    example = [[local n = sluice.json.checker():feed '{"a": 1,}']] },
+  { "checker:complete", "(): boolean", "Whether what it took is a whole document.",
+    example = [[
+local checker = sluice.json.checker()
+checker:feed '{"a"'
+local whole = checker:complete()]] },
   { "sluice.json.order", "(object: table, names: string[]): table", "Has the members of a table written in this order, before the others.",
     params = { object = "A table without a metatable.", names = "At most 100 names." }, returns = "the same table",
     errors = { "the table has a metatable already" },
