@@ -8,12 +8,6 @@ return {
     .. "The first verdict ends the request. Every hook but error may wait. A hook that raises ends its own request and nothing else, unless `policy.on_error` says "
     .. "otherwise; it has 100 ms of processor time, and 5 s for all waits together. A service's error that is raised is told as 503 dependency_failed.",
 
-  { "init?", "async ()", "Once for each worker when the file is loaded. One that fails, or that returns something, refuses the load. It has 5 s of processor time and 10 s for waits.", when = "load",
-    example = [[
-local words = {}
-function P.init()
-  for word in ("darn heck"):gmatch "%a+" do words[word] = true end
-end]] },
   { "prepare?", "(options: table<string, any>, use: sluice.Place): any",
     "Once for each place where the policy stands, while the gateway file loads: looks at the options once more, and makes of them what every request needs. What it "
       .. "returns is `ctx.prepared`. What it raises, or says by `use:bad`, refuses the load.", when = "load",
@@ -29,6 +23,12 @@ function P.prepare(options, use)
   return sluice.match.words(words)
 end
 P.filter = { match = function(ctx) return ctx.prepared end, replace = "***" }]] },
+  { "init?", "async ()", "Once for each worker when the file is loaded. One that fails, or that returns something, refuses the load. It has 5 s of processor time and 10 s for waits.", when = "load",
+    example = [[
+local words = {}
+function P.init()
+  for word in ("darn heck"):gmatch "%a+" do words[word] = true end
+end]] },
   { "accept?", "async (head: sluice.Head, ctx: sluice.Context): sluice.Verdict?", "The headers are in, the body is not read yet.", when = "request",
     params = { head = "What the request line and the headers say.", ctx = "This request." }, returns = GO_ON .. "sluice.reject or sluice.reply",
     example = [[
