@@ -29,7 +29,7 @@ need() {
 }
 
 # What the gateway itself is built from. A distribution with libllhttp needs no node-llhttp.
-BUILD_PACKAGES="ca-certificates cmake ninja-build gcc libc6-dev pkg-config libuv1-dev libcurl4-openssl-dev liblua5.4-dev libpcre2-dev"
+BUILD_PACKAGES="ca-certificates cmake ninja-build gcc libc6-dev pkg-config libuv1-dev libcurl4-openssl-dev libssl-dev liblua5.4-dev libpcre2-dev"
 if apt-cache show libllhttp-dev >/dev/null 2>&1; then
   BUILD_PACKAGES="$BUILD_PACKAGES libllhttp-dev"
 else

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "script/service.h"
 #include "testing_world.h"
@@ -32,12 +33,31 @@ static struct play *play_of(lua_State *L, struct world *w)
     return NULL;
 }
 
+/* What is logged while an exchange is fed becomes an entry too; log lines of loading belong to nobody. */
+static struct play *fed;
+
+static void log_line_of(void *arg, const char *line, size_t len)
+{
+    lua_State *L = fed ? fed->L : NULL;
+
+    (void)arg;
+    if (!L || !lua_checkstack(L, 4))
+        return;
+    lua_createtable(L, 0, 2);                          /* entry */
+    lua_pushliteral(L, "log");
+    lua_setfield(L, -2, "what");
+    lua_pushlstring(L, line, len);
+    lua_setfield(L, -2, "line");
+    lua_rawseti(L, fed->said, (lua_Integer)lua_rawlen(L, fed->said) + 1);
+}
+
 /* The result of each call: what the stream asked for meanwhile. Also gives the body that it asked for. */
 static void enter(struct play *p, lua_State *L)
 {
     p->L = L;
     lua_newtable(L);
     p->said = lua_gettop(L);
+    fed = p;
     vm_set_now(p->world->vm, p->world->now, (int64_t)p->world->now);
 }
 
@@ -47,6 +67,7 @@ static int leave(struct play *p, lua_State *L)
         p->wants_body = false;
         stream_body(p->stream, p->body, p->body_len);
     }
+    fed = NULL;
     lua_settop(L, p->said);
     return 1;
 }
@@ -118,6 +139,7 @@ static int world_close(lua_State *L)
             w->now += 60000;
             stream_tick(p->stream);
         }
+        fed = NULL;
         lua_settop(L, p->said - 1);
         free_play(p);
     }
@@ -367,6 +389,16 @@ static int world_setenv(lua_State *L)                   /* setenv(name, value | 
     return 0;
 }
 
+static int world_directory(lua_State *L)                /* directory() -> the path of a new, empty one */
+{
+    char path[] = "/tmp/sluice_XXXXXX";
+
+    if (!mkdtemp(path))
+        return luaL_error(L, "cannot make a directory in /tmp");
+    lua_pushstring(L, path);
+    return 1;
+}
+
 int luaopen_sluice_world(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -386,5 +418,8 @@ int luaopen_sluice_world(lua_State *L)
     lua_setfield(L, -2, "open");                       /* module */
     lua_pushcfunction(L, world_setenv);                /* module setenv */
     lua_setfield(L, -2, "setenv");                     /* module */
+    lua_pushcfunction(L, world_directory);             /* module directory */
+    lua_setfield(L, -2, "directory");                  /* module */
+    log_tap(LOG_INFO, log_line_of, NULL);
     return 1;
 }

@@ -53,6 +53,8 @@ function M.raw(text)
   if file then M.at(file, tonumber(line), rest) else M.at(nil, nil, tostring(text)) end
 end
 
+function M.count() return found and #found or 0 end
+
 function M.any() return found and #found > 0 end
 
 -- The mistakes as lines: file by file, from top to bottom.

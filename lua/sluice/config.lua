@@ -6,6 +6,7 @@ local dialect = require "sluice.dialect"
 local frozen = require "sluice.frozen"
 local locate = require "sluice.locate"
 local policy = require "sluice.policy"
+local prepare = require "sluice.prepare"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local services = require "sluice.service"
@@ -272,6 +273,15 @@ local function check_names(c, raw, meant, at)
   if type(raw.routes) == "table" and next(raw.routes) == nil then at:child("routes"):complain("at least one route is needed") end
 end
 
+-- Each use of a policy looks at its options once more, now that all names are known.
+local function prepare_policies(c)
+  local models = {}
+  for i, m in ipairs(c.models or {}) do models[i] = m.name end
+  for _, r in ipairs(c.routes or {}) do
+    for _, instance in ipairs(r.value and r.value.policies or {}) do prepare.run(instance, r.name, models) end
+  end
+end
+
 -- What C reads: plain lists, absent things false or absent.
 local function normal_model(m)
   local v = m.value
@@ -306,7 +316,8 @@ local function normal_policies(list)
       for i in ipairs(policy.hooks) do shadow.hooks[i] = {} end
       shadows[#shadows + 1], shadow_of[p], into = shadow, shadow, shadow.hooks
     end
-    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if, instance = instance }
+    out[p] = { name = instance.name, open_hooks = instance.open_hooks, options = instance.options, only_if = instance.only_if, instance = instance,
+      prepared = instance.prepared }
     for i, h in ipairs(policy.hooks) do
       local fn = instance.def.hooks[h]
       if fn then table.insert(into[i], upward[h] and 1 or #into[i] + 1, { fn = fn, policy = p - 1 }) end
@@ -373,6 +384,7 @@ function M.check(result, main)
   local raw = given.t
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
+  prepare_policies(c)
   if not meant.services then check_services(c) end
   if complain.any() then return nil end
 

@@ -248,6 +248,7 @@ local fixed = {
   route = function(x) return x[ROUTE].name end,
   policy = function(x, p) return x[ROUTE].policies[p + 1].name end,
   options = function(x, p) return x[ROUTE].policies[p + 1].options end,
+  prepared = function(x, p) return x[ROUTE].policies[p + 1].prepared end,
   state = function() return {} end,
   vars = function(x)
     local t = x[VARS]
@@ -266,6 +267,11 @@ local live = {
     return { models = models }
   end,
   target = function(x) return x[TARGET] end,
+  tags = function(x)
+    local t, list = {}, x[TAGS] or {}
+    for i = 1, #list, 2 do t[list[i]] = list[i + 1] end
+    return t
+  end,
   usage = function(x) local s = x[SUMMARY] or x[FINISH] return s and s.usage or nil end,
   sent = function(x) local s = x[SUMMARY] return s and s.bytes or 0 end,
   deadline = function(x)

@@ -4,6 +4,7 @@ local complain = require "sluice.complain"
 local config = require "sluice.config"
 local frozen = require "sluice.frozen"
 local known_sets = require "sluice.known"
+local logging = require "sluice.log"
 local policy = require "sluice.policy"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
@@ -20,6 +21,8 @@ M.sleep = host.sleep
 M.service, M.all = service.service, service.all
 M.trim = host.trim
 M.ip_key = host.ip_key
+M.log = logging.log
+M.sha256, M.equal = host.sha256, host.equal
 M.json = frozen.library("sluice.json", host.json)
 M.match = frozen.library("sluice.match", host.match)
 
@@ -66,6 +69,16 @@ M.secret = host.seal(function(name)
     return host.secret(name, "")
   end
   return host.secret(name, value)
+end)
+
+-- ---- files
+
+M.file = host.seal(function(name)
+  if type(name) ~= "string" then complain.blame 'sluice.file takes the name of a file beside the gateway file: sluice.file "prompts/help.txt"' end
+  only_loading "sluice.file"
+  local text, path = sandbox.text_file(name)
+  if not text then complain.here("sluice.file: " .. path) end
+  return text or ""
 end)
 
 -- ---- limiters
@@ -132,13 +145,16 @@ end)
 
 local features = {}
 for _, name in ipairs {
-  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "cache", "counter", "limiter", "service", "all", "gate", "chain", "parts",
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "cache", "counter", "limiter", "service", "all", "gate", "log", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
 
 local parts = {}
-for _, name in ipairs { "banned_words", "cors", "hide_reasoning", "limits", "mask_secrets", "rate_limit", "redact", "stop_sequences" } do parts[name], features["parts." .. name] = true, true end
+for _, name in ipairs {
+  "api_keys", "audit", "banned_words", "cors", "extract_think", "hide_reasoning", "json_mode", "limits", "mask_secrets", "model_table", "rate_limit", "redact",
+  "stop_sequences", "template",
+} do parts[name], features["parts." .. name] = true, true end
 
 M.parts = setmetatable({}, {
   __index = function(_, name)

@@ -2,6 +2,7 @@
 local host = require "sluice.host"
 local complain = require "sluice.complain"
 local known_sets = require "sluice.known"
+local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 
@@ -41,6 +42,13 @@ local types = {
     return bytes
   end,
 }
+
+function types.file(v)                                    -- becomes { path =, text = }, read now
+  if type(v) ~= "string" then return nil, "the name of a file" end
+  local text, path = sandbox.text_file(v)
+  if not text then return nil, nil, path end
+  return { path = path, text = text }
+end
 
 local fields = { type = true, required = true, default = true, one_of = true, min = true, max = true, doc = true }
 

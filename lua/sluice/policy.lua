@@ -14,8 +14,8 @@ local M = {}
 M.hooks = { "accept", "validate", "route", "prompt", "attempt", "fallback", "response", "tool_call", "finish", "error", "log" }   -- the order of enum hook
 local runs, later = {}, {}
 for _, h in ipairs(M.hooks) do runs[h] = true end
-runs.init = true                                        -- once a VM; the others once an exchange
-local all_hooks = { filter = true, init = true }
+runs.init, runs.prepare = true, true                    -- once a VM; once a use, while the file loads; the others once an exchange
+local all_hooks = { filter = true }
 for h in pairs(runs) do all_hooks[h] = true end
 for h in pairs(later) do all_hooks[h] = true end
 
@@ -200,7 +200,7 @@ local function on_error_bits(v, complain_text)
     if mode ~= "closed" and mode ~= "open" then
       complain_text(('on_error must be "closed" or "open", is %s'):format(schema.show(mode)))
     elseif mode == "open" then
-      if hook == "init" then complain_text "on_error: init is always closed: when it fails, the gateway is not loaded" end
+      if hook == "init" or hook == "prepare" then complain_text(("on_error: %s is always closed: when it fails, the gateway is not loaded"):format(hook)) end
       if hook == "filter" then bits = bits | (1 << FILTER_BIT) end
       for i, h in ipairs(M.hooks) do if h == hook then bits = bits | (1 << (i - 1)) end end
     end
@@ -331,7 +331,7 @@ function M.instance(v, at, require)
   if not def then
     return at:complain(("must be a policy, the name of a module that returns one, or a table of either with options; is %s"):format(schema.show(P)))
   end
-  local out = { name = def.named and def.name or nil, def = def, open_hooks = def.open_hooks }
+  local out, before = { name = def.named and def.name or nil, def = def, open_hooks = def.open_hooks, at = at }, complain.count()
   if given.name ~= nil and (type(given.name) ~= "string" or not given.name:find("^[%w_%-%.]+$")) then
     at:child("name"):complain(("must be a word, is %s"):format(schema.show(given.name)))
   elseif given.name then
@@ -371,7 +371,7 @@ function M.instance(v, at, require)
     M.off[#M.off + 1] = { name = out.name, path = at.path }
     return nil
   end
-  out.mode = mode
+  out.mode, out.sound = mode, complain.count() == before
   out.options = frozen.freeze(values, ('option in policy "%s":'):format(def.name), optional)
   return out
 end

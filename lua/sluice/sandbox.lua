@@ -99,6 +99,17 @@ function M.resolve(path)
   return root .. "/" .. path
 end
 
+-- A text beside the gateway file or below it, named by an operator: text, its path; or nil and why not.
+function M.text_file(name)
+  if name == "" or name:find("[%c]") then return nil, "the name of a file is missing" end
+  if name:sub(1, 1) == "/" then return nil, ('"%s" is an absolute path: files are named from the gateway file\'s folder, such as "prompts/help.txt"'):format(name) end
+  if ("/" .. name .. "/"):find("/../", 1, true) then return nil, ('"%s" leaves the gateway file\'s folder, which .. may not'):format(name) end
+  local path = M.resolve(name)
+  local text, why = host.read_file(path, FILE_MAX)
+  if not text then return nil, ("%s: %s"):format(path, why) end
+  return text, path
+end
+
 -- The last line of a file that has been read on which something is written.
 function M.last_line(file)
   local text = (M.sources[file] or ""):gsub("%s+$", "")

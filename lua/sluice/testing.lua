@@ -34,6 +34,38 @@ local function event(delta)
   return "data: " .. json.encode { choices = { { index = 0, delta = delta } } } .. "\n\n"
 end
 
+-- ---- log lines
+
+local ESCAPES = { n = "\n", r = "\r", t = "\t" }
+
+local function unquoted(quoted)
+  quoted = quoted:gsub("\\(.)(%x*)", function(c, digits)
+    if c == "u" then return utf8.char(tonumber(digits:sub(1, 4), 16)) .. digits:sub(5) end
+    if c == "x" then return string.char(tonumber(digits:sub(1, 2), 16)) .. digits:sub(3) end
+    return (ESCAPES[c] or c) .. digits
+  end)
+  return quoted
+end
+
+-- A line of the log as a table: level, event, and each field as text.
+function M.log_line(line)
+  local level, word, at = line:match "^%S+ (%S+) (%S+)()"
+  local fields = { level = level, event = word, line = line }
+  while true do
+    local name, start = line:match("^ ([^=%s]+)=()", at)
+    if not name then return fields end
+    local quoted, bare
+    if line:sub(start, start) == '"' then
+      local stop = start + 1
+      while line:sub(stop, stop) ~= '"' do stop = stop + (line:sub(stop, stop) == "\\" and 2 or 1) end
+      quoted, at = line:sub(start + 1, stop - 1), stop + 1
+    else
+      bare, at = line:match("^(%S*)()", start)
+    end
+    fields[name] = bare or unquoted(quoted)
+  end
+end
+
 -- ---- one exchange
 
 local Exchange = {}
@@ -55,6 +87,7 @@ function Exchange:take(said)
     if entry.what == "cancel" then self.canceled, self.open = true, false end
     if entry.what == "finish" then self.open = false end
     if entry.what == "closed" then self.closed = true end
+    if entry.what == "log" then self.logs[#self.logs + 1] = M.log_line(entry.line) end
     if entry.what == "service" then self:asked(entry) end
   end
 end
@@ -212,7 +245,7 @@ local function next_address()
 end
 
 local function run(self, want, upstream)
-  local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {},
+  local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, logs = {},
     services = setmetatable(want.services or {}, { __index = self.services }) }, Exchange)
   local said
   said, x.id = self.world:ask {
@@ -312,19 +345,36 @@ function Gateway:advance(duration) self.world:skip(milliseconds(duration)) end
 function Gateway:close() self.world:close() end
 function Gateway:count(name) return self.world:count(name) end
 
--- t.load "file.lua", or t.load { source = "..." }: a gateway in a world of its own. env: what sluice.env and sluice.secret see.
+local function write(path, text)
+  local f = assert(io.open(path, "wb"))
+  f:write(text)
+  f:close()
+  return path
+end
+
+-- A directory with a gateway file and what lies beside it; and the names of all, to be removed again.
+local function folder(source, files)
+  local dir = world.directory()
+  local all = { write(dir .. "/gateway.lua", source) }
+  for name, text in pairs(files) do all[#all + 1] = write(dir .. "/" .. name, text) end
+  all[#all + 1] = dir
+  return all[1], all
+end
+
+-- t.load "file.lua", or t.load { source = "..." }: a gateway in a world of its own. env: what sluice.env and sluice.secret see; files: texts beside the source,
+-- by name.
 function M.load(what)
   if type(what) == "string" then what = { file = what } end
   for name, value in pairs(what.env or {}) do world.setenv(name, value or nil) end
-  local file = what.file
-  if what.source then
-    file = os.tmpname()
-    local f = assert(io.open(file, "w"))
-    f:write(what.source)
-    f:close()
+  local file, made = what.file, {}
+  if what.files then
+    file, made = folder(what.source, what.files)
+  elseif what.source then
+    file = write(os.tmpname(), what.source)
+    made = { file }
   end
   local w, why = world.open(file)
-  if what.source then os.remove(file) end
+  for _, path in ipairs(made) do os.remove(path) end
   if not w then return nil, why end
   return setmetatable({ world = w, services = what.services or {} }, Gateway)
 end

@@ -365,6 +365,53 @@ static void lines_of_threads_stay_whole(void)
     fclose(in);
 }
 
+static void numbers_and_booleans_stand_bare(void)
+{
+    struct log_line l;
+
+    begin(LOG_INFO, LOG_TEXT);
+    CHECK(log_begin(&l, LOG_INFO, "e"));
+    log_int(&l, "i", -7);
+    log_double(&l, "d", 0.25);
+    log_double(&l, "n", -1.0 / 0.0);
+    log_bool(&l, "b", true);
+    log_end(&l);
+    CHECK_STR("info e i=-7 d=0.25 n=-inf b=true\n", text_line());
+    begin(LOG_INFO, LOG_JSON);
+    CHECK(log_begin(&l, LOG_INFO, "e"));
+    log_double(&l, "d", 1e300);
+    log_double(&l, "n", 1.0 / 0.0);                    /* JSON has no such number */
+    log_bool(&l, "b", false);
+    log_end(&l);
+    CHECK(strstr(written(), ",\"d\":1e+300,\"n\":\"inf\",\"b\":false}\n") != NULL);
+}
+
+static char tapped[200];
+
+static void keep(void *arg, const char *bytes, size_t len)
+{
+    CHECK(arg == &fd && len < sizeof tapped);
+    memcpy(tapped, bytes, len);
+    tapped[len] = 0;
+}
+
+static void a_tap_hears_what_is_not_written(void)
+{
+    begin(LOG_WARN, LOG_TEXT);
+    log_tap(LOG_INFO, keep, &fd);
+    log_say(LOG_INFO, "quiet", "x");
+    CHECK(strstr(tapped, " info quiet message=x") && !strchr(tapped, '\n'));
+    CHECK_STR("", written());
+    log_say(LOG_WARN, "loud", "x");
+    CHECK(strstr(tapped, " warn loud message=x") != NULL);
+    CHECK_STR("warn loud message=x\n", text_line());
+    log_say(LOG_DEBUG, "deep", "x");
+    CHECK(strstr(tapped, "loud") != NULL);
+    log_tap(LOG_INFO, NULL, NULL);
+    log_say(LOG_WARN, "after", "x");
+    CHECK(strstr(tapped, "loud") != NULL);
+}
+
 static void a_closed_log_stops_nobody(void)
 {
     log_setup(LOG_INFO, LOG_TEXT, -1);
@@ -385,6 +432,8 @@ int main(void)
     RUN(secrets_are_masked_before_anything_else);
     RUN(json_lines_are_json_whatever_the_bytes);
     RUN(lines_of_threads_stay_whole);
+    RUN(numbers_and_booleans_stand_bare);
+    RUN(a_tap_hears_what_is_not_written);
     RUN(a_closed_log_stops_nobody);
     return check_done();
 }

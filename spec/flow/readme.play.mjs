@@ -88,6 +88,11 @@ return sluice.config { api = 1, listen = ":0", models = { m = function() end }, 
   assert.equal(says("help", "filter.max_hold"), helped);
 });
 
+test("the table of parts names each part, and no other", () => {
+  const table = [...main.matchAll(/^\| `(\w+) \{.*\}` \|/gm)].map((m) => m[1]);
+  assert.deepEqual(table, all.filter((name) => name.startsWith("lua/sluice/parts/")).map((name) => path.parse(name).name).sort());
+});
+
 test("every snippet of Lua loads", () => {
   const blocks = [...main.matchAll(/```lua\n([^]*?)```/g)].map((m) => m[1]);
   assert.ok(blocks.length >= 5);

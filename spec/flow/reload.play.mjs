@@ -1,5 +1,6 @@
 // SIGHUP: the file is read again while streams run. None is dropped, none mixes two readings, a broken file changes nothing.
 import assert from "node:assert/strict";
+import crypto from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
 import { eventually, file, play } from "./play.mjs";
@@ -70,6 +71,38 @@ play("a broken file changes nothing and is told with its line", async (stage) =>
   assert.equal((await reload(g)).generation, 2);
   await g.turn();
   assert.deepEqual((await (await g.ask("x")).all()).tokens, ["better:x"]);
+});
+
+play("files beside the gateway file are read again: keys and templates; one that is wrong changes nothing", async (stage) => {
+  const up = await stage.upstream();
+  up.serve((call) => call.tell(["x"]));
+  const hash = (key) => crypto.createHash("sha256").update(key).digest("hex");
+  const g = await stage.gateway(
+    file({ upstream: up.url, policies: 'sluice.parts.api_keys { file = "keys.txt" }, sluice.parts.template { file = "prompt.txt" }' }),
+    { files: { "keys.txt": `ann sha256:${hash("key-of-ann")}\n`, "prompt.txt": "Be brief.\n" } });
+  const status = async (key) => {
+    const a = await g.ask("x", { headers: { Authorization: `Bearer ${key}` } });
+    await a.head();
+    await a.end();
+    return a.status;
+  };
+  assert.deepEqual([await status("key-of-ann"), await status("key-of-bob")], [200, 401]);
+  assert.equal(JSON.parse((await up.call()).body).messages[0].content, "Be brief.");
+
+  fs.writeFileSync(path.join(g.dir, "keys.txt"), "ann key-of-ann\n");
+  const told = await reload(g);
+  assert.equal(told.event, "reload.failed");
+  assert.match(told.message, /keys\.txt:1: behind the name stands sha256:/);
+  assert.deepEqual([await status("key-of-ann"), await status("key-of-bob")], [200, 401]);
+
+  fs.writeFileSync(path.join(g.dir, "keys.txt"), `bob sha256:${hash("key-of-bob")} models=m rate=100/1m\n`);
+  fs.writeFileSync(path.join(g.dir, "prompt.txt"), "Be long.");
+  assert.equal((await reload(g)).generation, 2);
+  await g.turn();
+  assert.deepEqual([await status("key-of-ann"), await status("key-of-bob")], [401, 200]);
+  const calls = [await up.call(), await up.call()];
+  assert.deepEqual(calls.map((c) => JSON.parse(c.body).messages[0].content), ["Be brief.", "Be long."]);
+  assert.ok(!g.log.some((l) => JSON.stringify(l).includes("key-of-")), "no key in the log");
 });
 
 play("1,000 live streams, 50 reloads, 10 of them broken: none is dropped, none is mixed", async (stage) => {

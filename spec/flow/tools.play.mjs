@@ -16,7 +16,7 @@ test("help: without a name every chapter and every owner", () => {
   for (const title of ["The module", "Verdicts", "Policies", "Hooks", "Filters", "The request and its context", "What hooks are told", "Services", "Shared state", "Matching", "Configuration", "Ready parts", "Dialects"])
     assert.match(r.out, new RegExp(`^${title}$`, "m"));
   assert.match(r.out, /^ {2}ctx: +header gate tag/m);
-  assert.match(r.out, /^ {2}P\. +init accept validate/m);
+  assert.match(r.out, /^ {2}P\. +prepare init accept validate/m);
 });
 
 test("help: one name, in every form that a person may write it", () => {
@@ -145,7 +145,7 @@ test("types: the annotations are Lua, name every hook as a field and every funct
   const overview = p.sluice("help").out;
   const stubs = r.out.trim().split("\n");
   for (const name of ["config", "policy", "reject", "reply", "stop", "env", "secret", "sleep", "limiter", "counter"]) assert.ok(stubs.includes(name), name);
-  for (const hook of /^ {2}P\. +(.*)$/m.exec(overview)[1].split(" ").filter((h) => h !== "filter" && h !== "init"))
+  for (const hook of /^ {2}P\. +(.*)$/m.exec(overview)[1].split(" ").filter((h) => !["filter", "init", "prepare"].includes(h)))
     assert.match(text, new RegExp(`^---@field ${hook}\\? (async )?fun\\(.*ctx: sluice\\.Context\\)`, "m"));
   for (const method of /^ {2}ctx: +(.*)$/m.exec(overview)[1].split(" ")) assert.match(text, new RegExp(`^---@field ${method} fun\\(self: sluice\\.Context`, "m"));
   for (const word of ["sluice.Filter", "sluice.Request", "sluice.parts.redact"]) assert.match(text, new RegExp(`^---@class (\\(exact\\) )?${word.replaceAll(".", "\\.")}\\b`, "m"));
@@ -278,6 +278,19 @@ test("explain --json: the same as data", () => {
   assert.deepEqual(chat.off, ["tone"]);
 });
 
+test("explain: a file is named, not shown; prepare stands where it runs", () => {
+  p.write("k/keys.txt", `ann sha256:${"0".repeat(64)}\n`);
+  p.write("k/k.lua", `local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":4001", models = { m = function() end },
+  routes = { r = { path = "/r", front = "token", target = "m", policies = { sluice.parts.api_keys { file = "keys.txt" } } } } }
+`);
+  const r = p.sluice("explain", "k/k.lua");
+  assert.equal(r.err, "");
+  assert.match(r.out, /^ +file +"k\/keys\.txt"$/m);
+  assert.match(r.out, /^ {2}once, when the file is loaded\n {4}prepare +api_keys +closed +lua\/sluice\/parts\/api_keys\.lua:\d+$/m);
+  assert.doesNotMatch(r.out, /sha256/);
+});
+
 test("explain: several models, services, conditions, monitor mode, hooks of every time", () => {
   p.write("w.lua", `local sluice = require "sluice"
 local judge = sluice.service "judge"
@@ -302,7 +315,7 @@ return sluice.config { api = 1, listen = ":4001",
   const lines = r.out.split("\n").map((l) => l.trim().replace(/ {2,}/g, " | "));
   const order = ["service judge at http://127.0.0.1:8000, 5s, 5 calls of a worker at once", "model | a: Lua at w.lua:16", "or | b: openai, x at http://127.0.0.1:1, no key", "1. hide_reasoning, sluice.parts.hide_reasoning",
     "2. p, w.lua:3", "only if the function at w.lua:17 says so", "3. w, w.lua:11", "mode monitor: runs beside the answer and changes nothing", "init | p | closed | w.lua:4", "prompt | p | closed | w.lua:5",
-    "attempt | p | closed | w.lua:6", "fallback | p | closed | w.lua:7", "then the model answers: a, or if that fails b", "1. w: watches the text as it is here (see below)", "2. hide_reasoning: raw, unit delta, lua/sluice/parts/hide_reasoning.lua:6",
+    "attempt | p | closed | w.lua:6", "fallback | p | closed | w.lua:7", "then the model answers: a, or if that fails b", "1. w: watches the text as it is here (see below)", "2. hide_reasoning: raw, unit delta, lua/sluice/parts/hide_reasoning.lua:8",
     "response | p | closed | w.lua:8", "tool_call | p | closed | w.lua:9", "finish | p | closed | w.lua:10", "beside the answer, only watched: w", "validate | w | closed | w.lua:12", '1. w: match pattern "x", replace by "y"'];
   let at = -1;
   for (const line of order) {

@@ -96,6 +96,60 @@ describe("hide_reasoning", function()
   end)
 end)
 
+describe("extract_think", function()
+  local g = gateway "extract_think {}"
+  local function text_of(upstream, with) return (with or g):ask({ q = "x", upstream = { upstream } }).text end
+
+  for upstream, text in pairs {
+    ["<think>Hm, 2 < 3.</think>\n\nYes."] = "Yes.", ["\n <think></think>Yes."] = "Yes.", ["Yes, <think>no</think>."] = "Yes, <think>no</think>.", ["<thinking>Yes.</thinking>"] = "<thinking>Yes.</thinking>",
+    ["<think>a</thin</think>b</think>"] = "b</think>", ["<think>never ends </thin"] = "", ["<thi"] = "<thi", ["  "] = "  ", ["<think>a</think> \n "] = "", ["<think>é</think>é <think>"] = "é <think>",
+    ["<<think>a</think>"] = "<<think>a</think>", ["</think>Yes."] = "</think>Yes.",
+  } do
+    it(("makes %q of %q"):format(text, upstream), function() assert.equal(text, text_of(upstream)) end)
+  end
+
+  it("does not wait when it is no thought", function()
+    local r = g:ask { q = "x", upstream = { "Yes", ", <", "b" }, no_shake = true }
+    assert.same({ { token = "Yes" }, { token = ", <" }, { token = "b" } }, r.events)
+  end)
+
+  it("a flood of blanks is no thought, and is not held for ever", function()
+    local blanks = (" "):rep(2000)
+    assert.equal(blanks .. "<think>a</think>b", text_of(blanks .. "<think>a</think>b"))
+  end)
+
+  it("knows other tags, and thoughts that are open already", function()
+    assert.equal("b", text_of("<my-tag>a</my-tag> b", gateway 'extract_think { tag = "my-tag" }'))
+    assert.equal("b", text_of("a</think>\nb", gateway "extract_think { opened = true }"))
+    assert.equal("", text_of("no end", gateway "extract_think { opened = true }"))
+  end)
+
+  it("leaves the reasoning channel alone, and what comes after the first block", function()
+    assert.equal("ab<think>", g:ask({ q = "x", upstream = { "<think>x</think>a", { reasoning_content = "<think>" }, "b<think>" } }).text)
+  end)
+
+  it("refuses a tag that is no word", function()
+    local loaded, why = t.load { source = 'local sluice = require "sluice"\nreturn sluice.config { api = 1, listen = ":0", models = { m = { answer = function() end } },\n' ..
+      'routes = { a = { path = "/a", front = "token", target = "m", policies = {\nsluice.parts.extract_think {\ntag = "<x>" } } } } }' }
+    assert.is_nil(loaded)
+    assert.matches(":5: routes.a.policies%[1%].tag: must be a word", why)
+  end)
+end)
+
+describe("another try", function()
+  it("is a new answer for limits and extract_think", function()
+    local t2 = assert(t.load { source = [[
+local sluice = require "sluice"
+local H = sluice.policy { name = "hold", filter = { unit = "all", check = function() end } }
+local function model(host) return { provider = "openai", url = "http://" .. host .. ".test/v1", model = "x" } end
+return sluice.config { api = 1, listen = ":0", models = { m = model "m", n = model "n" },
+  routes = { ask = { path = "/api/stream", front = "token", target = { "m", "n" },
+    policies = { H, sluice.parts.limits { output_chars = 5 }, sluice.parts.extract_think {} } } } }]] })
+    local r = t2:ask { q = "x", no_shake = true, upstream = { m = { "<think>a</think>abcd", t.reset() }, n = { "<think>b</think>12345678" } } }
+    assert.equal("12345", r.text)
+  end)
+end)
+
 describe("rate_limit", function()
   local function refused(part)
     local g, why = t.load { source = 'local sluice = require "sluice"\nreturn sluice.config { api = 1, listen = ":0", models = { m = { answer = function() end } },\n' ..

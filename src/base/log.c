@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,6 +20,12 @@ static struct {
     int fd;
 } settings = { LOG_INFO, LOG_TEXT, STDERR_FILENO };   /* written before the workers start */
 
+static struct {
+    enum log_level max;
+    void (*fn)(void *arg, const char *line, size_t len);
+    void *arg;
+} tap;                                                 /* likewise */
+
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 void log_setup(enum log_level max, enum log_format format, int fd)
@@ -27,6 +34,15 @@ void log_setup(enum log_level max, enum log_format format, int fd)
     settings.format = format;
     settings.fd = fd;
 }
+
+void log_tap(enum log_level max, void (*fn)(void *arg, const char *line, size_t len), void *arg)
+{
+    tap.max = max;
+    tap.fn = fn;
+    tap.arg = arg;
+}
+
+static bool is_tapped(enum log_level level) { return tap.fn && level <= tap.max; }
 
 int log_level_parse(const char *name, enum log_level *ret)
 {
@@ -154,7 +170,7 @@ static void put_name(struct buf *b, const char *name)
 
 bool log_begin(struct log_line *l, enum log_level level, const char *event)
 {
-    if (level > settings.max)
+    if (level > settings.max && !is_tapped(level))
         return false;
     l->bytes = BUF_EMPTY;
     l->level = level;
@@ -225,6 +241,30 @@ void log_int(struct log_line *l, const char *key, int64_t value)
     end_field(l, before);
 }
 
+void log_double(struct log_line *l, const char *key, double value)
+{
+    char text[40];
+    size_t before = l->bytes.len;
+
+    snprintf(text, sizeof text, "%.15g", value);
+    if (!isfinite(value)) {
+        log_str(l, key, text);
+        return;
+    }
+    put_key(l, key);
+    buf_puts(&l->bytes, text);
+    end_field(l, before);
+}
+
+void log_bool(struct log_line *l, const char *key, bool value)
+{
+    size_t before = l->bytes.len;
+
+    put_key(l, key);
+    buf_puts(&l->bytes, value ? "true" : "false");
+    end_field(l, before);
+}
+
 /* One write a line. The lock keeps lines whole where the kernel does not: a write over PIPE_BUF into a full pipe may be parted, and a
  * signal (the watchdog's) may cut one short.
  */
@@ -249,8 +289,11 @@ void log_end(struct log_line *l)
 {
     if (settings.format == LOG_JSON)
         buf_putc(&l->bytes, '}');
+    if (is_tapped(l->level))
+        tap.fn(tap.arg, l->bytes.data, l->bytes.len);
     buf_putc(&l->bytes, '\n');
-    write_whole(l->bytes.data, l->bytes.len);
+    if (l->level <= settings.max)
+        write_whole(l->bytes.data, l->bytes.len);
     buf_free(&l->bytes);
 }
 

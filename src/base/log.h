@@ -34,10 +34,15 @@ void log_setup(enum log_level max, enum log_format format, int fd);   /* before 
 int log_level_parse(const char *name, enum log_level *ret);           /* "error" "warn" "info" "debug"; 0 or -1 */
 int log_format_parse(const char *name, enum log_format *ret);         /* "text" "json"; 0 or -1 */
 
+/* Lines up to level `max` are handed to `fn` too, without their LF; for tests. NULL: to nobody. Set while no other thread logs. */
+void log_tap(enum log_level max, void (*fn)(void *arg, const char *line, size_t len), void *arg);
+
 bool log_begin(struct log_line *l, enum log_level level, const char *event);   /* false: not wanted, nothing to end */
 void log_str(struct log_line *l, const char *key, const char *value);          /* NULL: the field is left out */
 void log_bytes(struct log_line *l, const char *key, const char *value, size_t len);
 void log_int(struct log_line *l, const char *key, int64_t value);
+void log_double(struct log_line *l, const char *key, double value);             /* one that is not finite is written as text */
+void log_bool(struct log_line *l, const char *key, bool value);
 void log_end(struct log_line *l);                                              /* writes and frees */
 
 /* The short way: one free sentence in the field "message". */

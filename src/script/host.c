@@ -1,10 +1,7 @@
 /* The module "sluice.host": what the privileged Lua files (lua/sluice/) get from C. Few raw functions; Lua makes them pleasant. */
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -213,6 +210,46 @@ static int host_log(lua_State *L)                      /* log(level, event, mess
     return 0;
 }
 
+static void log_value(lua_State *L, struct log_line *line, const char *name)   /* ... value -> ... value */
+{
+    size_t len;
+    const char *s;
+
+    switch (lua_type(L, -1)) {
+    case LUA_TNUMBER:
+        if (lua_isinteger(L, -1))
+            log_int(line, name, lua_tointeger(L, -1));
+        else
+            log_double(line, name, lua_tonumber(L, -1));
+        break;
+    case LUA_TBOOLEAN:
+        log_bool(line, name, lua_toboolean(L, -1));
+        break;
+    default:
+        s = lua_tolstring(L, -1, &len);
+        log_bytes(line, name, s, len);
+        break;
+    }
+}
+
+static int host_log_fields(lua_State *L)               /* log_fields(level, event, { name, value, name, value ... }), all checked: sluice/log.lua */
+{
+    enum log_level level;
+    struct log_line line;
+
+    luaL_checktype(L, 3, LUA_TTABLE);
+    if (log_level_parse(luaL_checkstring(L, 1), &level) != 0 || !log_begin(&line, level, luaL_checkstring(L, 2)))
+        return 0;
+    for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, 3); i < n; i += 2) {
+        lua_rawgeti(L, 3, i);
+        lua_rawgeti(L, 3, i + 1);                      /* level event list name value */
+        log_value(L, &line, lua_tostring(L, -2));
+        lua_pop(L, 2);
+    }
+    log_end(&line);
+    return 0;
+}
+
 static int host_now(lua_State *L)                      /* now() -> monotonic ms, wall clock ms */
 {
     struct vm *vm = vm_of(L);
@@ -229,27 +266,6 @@ static int host_loading(lua_State *L)                  /* loading([bool]) -> whe
     if (!lua_isnone(L, 1))
         vm->loading = lua_toboolean(L, 1);
     lua_pushboolean(L, vm->loading);
-    return 1;
-}
-
-static int host_directory(lua_State *L)                /* directory(path) -> absolute path | nil, why */
-{
-    char *real = realpath(luaL_checkstring(L, 1), NULL);
-    struct stat st;
-
-    if (real && (stat(real, &st) != 0 || !S_ISDIR(st.st_mode))) {
-        free(real);
-        real = NULL;
-        errno = ENOTDIR;
-    }
-    if (!real) {
-        lua_pushnil(L);
-        lua_pushstring(L, strerror(errno));            /* nil why */
-        return 2;
-    }
-    if (strlen(real) < 4096)
-        lua_pushstring(L, real);                       /* path */
-    free(real);
     return 1;
 }
 
@@ -331,8 +347,10 @@ int host_open(lua_State *L)
         { "seal", host_seal }, { "sleep", api_sleep }, { "out_text", out_text }, { "trim", api_trim }, { "utf8", host_utf8 },
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
         { "limiter", state_limiter }, { "counter", state_counter }, { "cache", cache_value_new },
-        { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log }, { "now", host_now },
-        { "loading", host_loading }, { "directory", host_directory }, { "module", host_module }, { "keep", host_keep },
+        { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log },
+        { "log_fields", host_log_fields }, { "now", host_now },
+        { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 },
+        { "equal", digest_equal }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate }, { "unbox", exchange_unbox }, { NULL, NULL },
     };

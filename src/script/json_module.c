@@ -1,6 +1,7 @@
 /* sluice.json: what scripts see of the codec. */
 #include "script/inside.h"
 #include "script/value.h"
+#include "wire/json_check.h"
 
 static int json_decode(lua_State *L)                   /* sluice.json.decode(text) -> value | nil, message */
 {
@@ -50,6 +51,19 @@ static int json_array(lua_State *L)                    /* sluice.json.array(t) -
     return 1;
 }
 
+static int json_is_array(lua_State *L)                 /* sluice.json.is_array(v) -> whether it is written as [...]: decoded from one, or marked by array */
+{
+    bool is = false;
+
+    luaL_checkany(L, 1);
+    if (lua_type(L, 1) == LUA_TTABLE && lua_getmetatable(L, 1)) {      /* v mt */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, vm_of(L)->ref_array_mt);
+        is = lua_rawequal(L, -1, -2);
+    }
+    lua_pushboolean(L, is);
+    return 1;
+}
+
 static int json_order(lua_State *L)                    /* sluice.json.order(t, names) -> t, whose members are written in that order first */
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -66,6 +80,45 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
     return 1;
 }
 
+/* ---- documents that are still arriving */
+
+#define CHECKER "sluice.checker"
+
+static int json_checker(lua_State *L)                  /* sluice.json.checker() -> one that has seen nothing */
+{
+    json_check_open(lua_newuserdatauv(L, sizeof(struct json_check), 0));
+    luaL_setmetatable(L, CHECKER);
+    return 1;
+}
+
+static int checker_feed(lua_State *L)                  /* checker:feed(text) -> bytes of it that can be JSON: #text, or fewer and never more again */
+{
+    struct json_check *c = luaL_checkudata(L, 1, CHECKER);
+    size_t len;
+    const char *text = luaL_checklstring(L, 2, &len);
+
+    lua_pushinteger(L, (lua_Integer)json_check_feed(c, text, len));
+    return 1;
+}
+
+static int checker_complete(lua_State *L)              /* checker:complete() -> whether what was fed is a whole document */
+{
+    lua_pushboolean(L, json_check_complete(luaL_checkudata(L, 1, CHECKER)));
+    return 1;
+}
+
+static void open_checker(lua_State *L)
+{
+    static const luaL_Reg methods[] = { { "feed", checker_feed }, { "complete", checker_complete }, { NULL, NULL } };
+
+    luaL_newmetatable(L, CHECKER);                     /* mt */
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);                                     /* */
+}
+
 static int null_text(lua_State *L)
 {
     lua_pushstring(L, lua_touserdata(L, 1) ? "userdata" : "null");
@@ -74,9 +127,11 @@ static int null_text(lua_State *L)
 
 int value_open_json(lua_State *L)
 {
-    static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { "order", json_order }, { NULL, NULL } };
+    static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { "order", json_order },
+                                     { "is_array", json_is_array }, { "checker", json_checker }, { NULL, NULL } };
     struct vm *vm = vm_of(L);
 
+    open_checker(L);
     luaL_newlib(L, list);                              /* lib */
     lua_pushlightuserdata(L, NULL);                    /* lib null */
     lua_createtable(L, 0, 2);

@@ -1,4 +1,6 @@
 -- Words that shall not be said: thousands of them, in any case, whole words only, also with zero-width characters inside.
+--
+--   sluice.parts.banned_words { words = { "heck", "gosh darn" }, action = "stop", input = "reject" }
 local sluice = require "sluice"
 
 local P = sluice.policy {
@@ -15,16 +17,10 @@ local P = sluice.policy {
   },
 }
 
-local matchers = setmetatable({}, { __mode = "k" })       -- by the options of one use
-
-local function words(ctx)
-  local o = ctx.options
-  if not matchers[o] then
-    local list = {}
-    for i = 1, #o.words do list[i] = o.words[i] end
-    matchers[o] = sluice.match.words(list, { fold = o.fold, whole = o.whole, kind = "banned" })
-  end
-  return matchers[o]
+function P.prepare(o)
+  local list = {}
+  for i = 1, #o.words do list[i] = o.words[i] end
+  return sluice.match.words(list, { fold = o.fold, whole = o.whole, kind = "banned" })
 end
 
 local function refuse() return sluice.reject(422, "banned_word", "This text holds a word that is not allowed here.") end
@@ -34,7 +30,7 @@ function P.prompt(req, ctx)
   if input == "pass" then return end
   local found = false
   req:map_text(function(text)
-    local clean, n = words(ctx):gsub(text, ctx.options.mask)
+    local clean, n = ctx.prepared:gsub(text, ctx.options.mask)
     found = found or n > 0
     return clean
   end, { "user" })
@@ -42,7 +38,7 @@ function P.prompt(req, ctx)
 end
 
 P.filter = {
-  match   = words,
+  match   = function(ctx) return ctx.prepared end,
   replace = function(_, ctx)
     local action = ctx.options.action
     if action == "mask" then return ctx.options.mask end

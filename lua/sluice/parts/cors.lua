@@ -1,4 +1,7 @@
--- Cross-origin rules: which web pages may use a route, and the preflight's answer.
+-- Cross-origin rules: which web pages may use a route, and the preflight's answer. It stands first: refusals of later
+-- policies then carry its headers too, and pages can read them.
+--
+--   sluice.parts.cors { origins = { "https://app.example.com", "*.example.org" } }
 local sluice = require "sluice"
 
 local P = sluice.policy {

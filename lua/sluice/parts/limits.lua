@@ -1,4 +1,6 @@
 -- Bounds on how much is asked and answered.
+--
+--   sluice.parts.limits { input_tokens = 4000, output_chars = 20000 }
 local sluice = require "sluice"
 
 local P = sluice.policy {
@@ -18,6 +20,8 @@ function P.prompt(req, ctx)
   end
 end
 
+function P.attempt(_, ctx) ctx.state.left = nil end      -- another try begins a new answer
+
 P.filter = {
   on   = { "content" },
   when = function(ctx) return ctx.options.output_chars ~= nil end,
@@ -30,7 +34,6 @@ P.filter = {
     local n = utf8.len(text)
     ctx.state.left = math.max(left - n, 0)
     if n <= left then return end
-    ctx.state.over = true
     return text:sub(1, utf8.offset(text, left + 1) - 1)    -- what follows ends the answer
   end,
 }

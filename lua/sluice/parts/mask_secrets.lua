@@ -1,4 +1,7 @@
 -- Keys and tokens neither reach the model nor come back from it.
+--
+--   sluice.parts.mask_secrets {}
+--   sluice.parts.mask_secrets { match = { sluice.match.secret_key, sluice.match.regex "tok_[a-z0-9]{20}" } }
 local sluice = require "sluice"
 local match = sluice.match
 

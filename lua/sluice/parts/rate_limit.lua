@@ -1,4 +1,7 @@
 -- A limit on requests per client (or per anything a function names), shared by all workers.
+--
+--   sluice.parts.rate_limit { key = "ip", rate = 10, per = "1m" }
+--   sluice.parts.rate_limit { key = function(head) return head.headers["x-tenant"] end, rate = 600, per = "1h", burst = 50 }
 local sluice = require "sluice"
 
 local P = sluice.policy {
@@ -14,16 +17,8 @@ local P = sluice.policy {
   },
 }
 
-local limiters = setmetatable({}, { __mode = "k" })       -- by the options of one use; the state behind it is shared by name
-
-local function limiter(ctx)
-  local o = ctx.options
-  local l = limiters[o]
-  if not l then
-    l = sluice.limiter(("rate_limit/%s/%s"):format(ctx.route, ctx.policy), { rate = o.rate, per = o.per, burst = o.burst })
-    limiters[o] = l
-  end
-  return l
+function P.prepare(o, use)
+  return sluice.limiter(("rate_limit/%s/%s"):format(use.route, use.policy), { rate = o.rate, per = o.per, burst = o.burst })
 end
 
 local function key_of(head, ctx)
@@ -35,7 +30,7 @@ end
 function P.accept(head, ctx)
   local key = key_of(head, ctx)
   if key == nil then return end
-  local ok, retry_in, left, reset_in = limiter(ctx):take(tostring(key), ctx.options.cost)
+  local ok, retry_in, left, reset_in = ctx.prepared:take(tostring(key), ctx.options.cost)
   local o = ctx.options
 
   ctx:header("RateLimit-Limit", ("%d"):format(math.floor(o.burst or o.rate)))

@@ -1,4 +1,6 @@
 -- Personal data never reaches the model; the user's own comes back in the answer, and what the model makes up is removed.
+--
+--   sluice.parts.redact { match = { sluice.match.email, sluice.match.regex("proj-[0-9]+", "project") }, restore = true }
 local sluice = require "sluice"
 local match = sluice.match
 

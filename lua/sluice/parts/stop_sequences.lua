@@ -1,4 +1,6 @@
 -- Ends the answer where one of some texts begins, also for models that have no such setting.
+--
+--   sluice.parts.stop_sequences { list = { "###", "\nUser:" } }
 local sluice = require "sluice"
 
 local P = sluice.policy {
@@ -11,19 +13,15 @@ local P = sluice.policy {
   },
 }
 
-local matchers = setmetatable({}, { __mode = "k" })       -- by the options of one use
+function P.prepare(o)
+  local list = {}
+  for i = 1, #o.list do list[i] = o.list[i] end
+  return sluice.match.words(list, { kind = "stop" })
+end
 
 P.filter = {
-  on    = { "content" },
-  match = function(ctx)
-    local o = ctx.options
-    if not matchers[o] then
-      local list = {}
-      for i = 1, #o.list do list[i] = o.list[i] end
-      matchers[o] = sluice.match.words(list, { kind = "stop" })
-    end
-    return matchers[o]
-  end,
+  on      = { "content" },
+  match   = function(ctx) return ctx.prepared end,
   replace = function(m, ctx) return sluice.stop { reason = "stop", text = ctx.options.keep and m.text or "" } end,
 }
 

@@ -8,6 +8,21 @@ return {
     .. "The first verdict ends the request. Every hook but error may wait. A hook that raises ends its own request and nothing else, unless `policy.on_error` says "
     .. "otherwise; it has 100 ms of processor time, and 5 s for all waits together. A service's error that is raised is told as 503 dependency_failed.",
 
+  { "prepare?", "(options: table<string, any>, use: sluice.Place): any",
+    "Once for each place where the policy stands, while the gateway file loads: looks at the options once more, and makes of them what every request needs. What it "
+      .. "returns is `ctx.prepared`. What it raises, or says by `use:bad`, refuses the load.", when = "load",
+    params = { options = "The options of this use, defaults filled in; read-only.", use = "Where it is used; see `use.route` and its neighbours." }, returns = "what `ctx.prepared` is to be",
+    example = [[
+local P = sluice.policy { name = "p", options = { words = { type = "list", required = true } } }
+function P.prepare(options, use)
+  local words = {}
+  for i, word in ipairs(options.words) do
+    if word == "" then use:bad("is empty", "words", i) end
+    words[i] = word
+  end
+  return sluice.match.words(words)
+end
+P.filter = { match = function(ctx) return ctx.prepared end, replace = "***" }]] },
   { "init?", "async ()", "Once for each worker when the file is loaded. One that fails, or that returns something, refuses the load. It has 5 s of processor time and 10 s for waits.", when = "load",
     example = [[
 local words = {}

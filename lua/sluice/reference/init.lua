@@ -74,7 +74,7 @@ local function add(entry, chapter)
 end
 
 local OPTION_TYPES = { list = "any[]", map = "table", secret = "sluice.Secret", duration = "sluice.Duration", size = "sluice.Size", matcher = "sluice.Matcher|string|(sluice.Matcher|string)[]",
-  ["function"] = "function" }
+  file = "string", ["function"] = "function" }
 
 local function option_type(s)
   if s.o.one_of then

@@ -7,6 +7,7 @@ return {
   classes = {
     { "sluice", "sluice", "What `require \"sluice\"` gives." },
     { "sluice.json", "sluice.Json", "JSON, exact: 64-bit integers, `\\u0000`, valid UTF-8." },
+    { "checker:", "sluice.Checker", "What sluice.json.checker returns." },
     { "", "sluice.Policy", "What sluice.policy returns: assign hooks to it.", more = "name string" },
   },
   aliases = {
@@ -59,6 +60,14 @@ return sluice.config {
     errors = { "missing or empty: the load is refused, with the line", "called while requests are served" },
     example = [[local model = { provider = "openai", model = "gpt-4o-mini", key = sluice.secret "OPENAI_API_KEY" }]] },
 
+  { "sluice.file", "(name: string): string", "The text of a file beside the gateway file or below it, of at most 4 MiB. Works only while the gateway file loads; a reload reads it again.",
+    params = { name = 'Such as "prompts/help.txt"; no absolute path, and no "..".' },
+    returns = "all its bytes",
+    errors = { "missing, no regular file, too large, or outside the folder: the load is refused, with the line", "called while requests are served" },
+    example = [[
+local P = sluice.policy { name = "p", options = { rules = { type = "file" } } }        -- in a policy an option of the type file does the same
+function P.prompt(req, ctx) if ctx.options.rules then req:system(ctx.options.rules.text) end end]] },
+
   { "sluice.sleep", "(duration: sluice.Duration)", "Waits. Other requests go on meanwhile.", waits = true,
     params = { duration = 'Such as "50ms".' },
     errors = { "inside string.gsub, table.sort or another C function that cannot be left in the middle", "in the hook error, in `filter.when` and in other places that may not wait" },
@@ -81,6 +90,33 @@ function P.accept(head)
   if not rate:take(sluice.ip_key(head.ip)) then return sluice.reject(429, "too_fast", "Too many requests.") end
 end]] },
 
+  { "sluice.sha256", "(text: string): string", "The text's SHA-256 as 64 hex digits, as `printf %s TEXT | sha256sum` prints them.", params = { text = "Any bytes." },
+    example = [[
+local known = { ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] = "tester" }
+function P.accept(head, ctx)
+  local name = known[sluice.sha256(head.headers["x-api-key"] or "")]
+  if not name then return sluice.reject(401, "key_unknown", "This API key is not known.") end
+  ctx.key = { id = name }
+end]] },
+  { "sluice.equal", "(a: string, b: string): boolean", "Whether two texts are equal, found in a time that tells only their lengths: for comparing what a client sent with a secret's hash.",
+    params = { a = "Any bytes.", b = "Any bytes." },
+    example = [[
+local digest = sluice.sha256 "letmein"
+function P.accept(head)
+  if not sluice.equal(sluice.sha256(head.query.code or ""), digest) then return sluice.reject(403, "wrong_code", "That is not the code.") end
+end]] },
+
+  { "sluice.log", '(level: "error"|"warn"|"info"|"debug", event: string, fields?: table<string, string|number|boolean>)',
+    "Writes a line to the log: the event and the fields, sorted by name. Values are escaped, known secrets masked, texts of more than 1 kilobyte cut; "
+      .. "of a line of more than 8 kilobytes fields are left out.",
+    params = { level = "Lines below the program's --log-level are not written.", event = 'A word such as "audit"; not one of the gateway\'s own, such as "request".',
+      fields = "At most 64, by names that are words; not time, level and event." },
+    errors = { "an event or a field that is the gateway's own", "a value that is no text, number or boolean; a secret" },
+    example = [[
+function P.log(sum, ctx)
+  if sum.total_ms > 30000 then sluice.log("warn", "slow", { id = ctx.id, route = ctx.route, total_ms = sum.total_ms }) end
+end]] },
+
   { "sluice.has", "(feature: string): boolean", "Whether this version has a feature.", values = "feature",
     params = { feature = "See the values below." },
     example = [[local exact = sluice.has "filter.match"]] },
@@ -99,6 +135,22 @@ end]] },
     example = [[local text = sluice.json.encode { model = "x", stop = sluice.json.null }]] },
   { "sluice.json.array", "(list?: table): table", "Marks a table as a list, so that it is written `[...]` even when it is empty.", params = { list = "The table to mark; a new one when left out." },
     returns = "the same table", example = [[local text = sluice.json.encode { tools = sluice.json.array {} }]] },
+  { "sluice.json.is_array", "(value: any): boolean", "Whether a value is a list that was decoded from `[...]`, or marked by `sluice.json.array`: an empty one is no object then.",
+    params = { value = "Anything." }, example = [[local is = sluice.json.is_array(sluice.json.decode "[]")]] },
+  { "sluice.json.checker", "(): sluice.Checker", "Judges JSON that is still arriving, byte by byte; see `checker:feed`.", returns = "one that has seen nothing yet",
+    example = [[
+P.filter = { on = { "content" }, text = function(text, ctx)
+  ctx.state.checker = ctx.state.checker or sluice.json.checker()
+  if ctx.state.checker:feed(text) < #text then return sluice.reject(502, "no_json", "The answer is no JSON.") end
+end }]] },
+  { "checker:feed", "(text: string): integer", "Takes the text as long as what it took is the beginning of some JSON document.", params = { text = "The next piece, cut anywhere." },
+    returns = "how many bytes it took; fewer than there are: the next one cannot be JSON, and none is taken any more",
+    example = [[local n = sluice.json.checker():feed '{"a": 1,}']] },
+  { "checker:complete", "(): boolean", "Whether what it took is a whole document.",
+    example = [[
+local checker = sluice.json.checker()
+checker:feed '{"a"'
+local whole = checker:complete()]] },
   { "sluice.json.order", "(object: table, names: string[]): table", "Has the members of a table written in this order, before the others.",
     params = { object = "A table without a metatable.", names = "At most 100 names." }, returns = "the same table",
     errors = { "the table has a metatable already" },

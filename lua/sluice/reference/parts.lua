@@ -4,11 +4,22 @@ return {
   text = "Policies that are written with this API: `sluice.parts.NAME { OPTION = ... }` in a route's list of policies. Each also takes name, mode and on_error.",
   classes = { { "parts", "sluice.Parts", "The ready parts." } },
 
+  { "parts.api_keys", example = [[local policies = { sluice.parts.api_keys { file = "keys.txt" } }]] },
+  { "parts.audit", example = [[local policies = { sluice.parts.audit { fields = { "id", "key", "model", "usage", "tags" } } }]] },
   { "parts.banned_words", example = [[local policies = { sluice.parts.banned_words { words = { "darn", "heck" }, action = "mask" } }]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
+  { "parts.extract_think", example = [[local policies = { sluice.parts.extract_think { tag = "think" } }]] },
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
+  { "parts.json_mode", example = [[
+local policies = { sluice.parts.json_mode { on_bad = "reject", hold = true, schema = {
+  type = "object", required = { "city" }, properties = { city = { type = "string" } } } } }]] },
   { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000 } }]] },
   { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
+  { "parts.model_table", example = [[
+local policies = {
+  sluice.parts.model_table { by = "query.model", table = { quick = "fast", deep = { "smart", "fast" } }, default = "fast" },
+  sluice.parts.model_table { name = "by_size", by = "size", table = { ["<=2000"] = "fast" }, default = "long" },
+}]] },
   { "parts.rate_limit", example = [[
 local policies = {
   sluice.parts.rate_limit { rate = 10, per = "1m" },
@@ -16,4 +27,6 @@ local policies = {
 }]] },
   { "parts.redact", example = [[local policies = { sluice.parts.redact { match = { sluice.match.email, sluice.match.phone }, restore = true } }]] },
   { "parts.stop_sequences", example = [[local policies = { sluice.parts.stop_sequences { list = { "\nUser:" }, keep = false } }]] },
+  { "parts.template", example = [[
+local policies = { sluice.parts.template { text = "You help with {{product}}. Answer in {{query.lang}}.", vars = { product = "Sluice" } } }]] },
 }

@@ -11,6 +11,7 @@ return {
     { "policy", "sluice.PolicySpec", "What sluice.policy takes. Hooks may stand in here too.", parent = "sluice.Policy" },
     { "option", "sluice.Option", "How a policy describes one of its options.", exact = true },
     { "type", "sluice.OptionType", "The kinds of options.", alias = true },
+    { "use", "sluice.Place", "Where a policy is used (prepare), and how to say what is wrong there.", exact = true },
     { "entry", "sluice.Use", "A policy on a route, with its options as further fields." },
   },
 
@@ -56,7 +57,32 @@ local P = sluice.policy { name = "budget", options = { most = { type = "integer"
   { "type.map", '"map"', "A table; hooks cannot change it." },
   { "type.secret", '"secret"', "What sluice.secret gives." },
   { "type.matcher", '"matcher"', "A matcher, a Lua pattern or a list of these; hooks read one matcher." },
+  { "type.file", '"file"', 'The name of a file beside the gateway file or below it, of at most 4 MiB; hooks read { path =, text = }. Read again with each reload.' },
   { "type.function", '"function"', "A function." },
+
+  { "use.route", "string", "The route's name." },
+  { "use.policy", "string", "The policy's name on this route." },
+  { "use.models", "string[]", "All models of the gateway file." },
+  { "use:bad", "(sentence: string, ...: string|integer)", "Says what is wrong; the load is refused. Told at the line of the option, or of the policy when none is named.",
+    params = { sentence = "What was found, and what to write.", ["..."] = "The option, and keys within it." },
+    example = [[
+local P = sluice.policy { name = "p", options = { table = { type = "map", required = true } } }
+function P.prepare(options, use)
+  for name, rank in pairs(options.table) do
+    if math.type(rank) ~= "integer" then use:bad("must be a whole number", "table", name) end
+  end
+end]] },
+  { "use:bad_line", "(sentence: string, file: string|table, line: integer)", "As `use:bad`, told at a line of a file that an option of the type file names.",
+    params = { sentence = "What was found, and what to write.", file = "The option's value, or a path.", line = "Counted from 1." },
+    example = [[
+local P = sluice.policy { name = "p", options = { list = { type = "file", required = true } } }
+function P.prepare(options, use)
+  local n = 0
+  for line in options.list.text:gmatch "[^\n]+" do
+    n = n + 1
+    if #line > 80 then use:bad_line("is longer than 80 bytes", options.list, n) end
+  end
+end]] },
 
   { "entry.name?", "string", "Another name, so that one policy can be on a route twice.",
     example = [[

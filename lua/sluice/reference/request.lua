@@ -93,6 +93,7 @@ local P = sluice.policy { name = "p", options = { most = { type = "integer", def
 function P.validate(req, ctx)
   if #req.messages > ctx.options.most then return sluice.reject(400, "too_many", "Too many messages.") end
 end]] },
+  { "ctx.prepared", "any", "What the hook prepare returned for this use; shared by all requests of one worker." },
   { "ctx.state", "table<any, any>", "This policy's own notes on this request." },
   { "ctx.vars", "table<any, any>", "Notes on this request that all its policies share." },
   { "ctx.client", "{ ip: string }", "Who asks: its address." },
@@ -101,6 +102,7 @@ end]] },
   { "ctx.target", "string?", "The model that answers." },
   { "ctx.usage", "sluice.Usage?", "What the answer used; known when the model is done." },
   { "ctx.sent", "integer", "Bytes sent to the client; known in log." },
+  { "ctx.tags", "table<string, string>", "What `ctx:tag` has told so far, by all policies: a copy." },
   { "ctx.deadline", "integer?", "Milliseconds left until `timeout.total`; nil when there is none." },
   { "ctx:header", "(name: string, value: string|integer)", "Sets a header of the answer; the same name again replaces it, Vary is added to, Set-Cookie may come several times.",
     params = { name = "A header that is not the gateway's own.", value = "At most 8192 bytes, no control characters." },

@@ -73,6 +73,7 @@ local function options_of(instance)
   table.sort(names)
   for _, name in ipairs(names) do
     local value = instance.options[name]
+    if type(value) == "table" and instance.def.options[name].kinds[1] == "file" then value = value.path end
     out[#out + 1] = order({ name = name, value = value ~= nil and show(value) or nil, default = instance.given[name] == nil }, { "name", "value", "default" })
   end
   return out
@@ -194,8 +195,10 @@ function M.route(gateway, r, path)
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
   for i, p in ipairs(r.policies) do
     out.policies[i] = policy_of(p)
-    local init = p.instance.def.hooks.init
-    if init then table.insert(out.hooks.load, hook_of(p, "init", init)) end
+    for _, hook in ipairs { "prepare", "init" } do
+      local fn = p.instance.def.hooks[hook]
+      if fn then table.insert(out.hooks.load, hook_of(p, hook, fn)) end
+    end
   end
   for _, off in ipairs(policy.off) do
     if off.path:sub(1, #path + 1) == path .. "." then out.off[#out.off + 1] = off.name end
