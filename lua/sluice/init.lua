@@ -20,6 +20,13 @@ M.sleep = host.sleep
 M.service, M.all = service.service, service.all
 M.trim = host.trim
 M.ip_key = host.ip_key
+
+M.duration = host.seal(function(text)
+  local ms, why = host.duration(tostring(text))
+  if not ms then complain.blame("sluice.duration: " .. why) end
+  return ms
+end)
+
 M.json = frozen.library("sluice.json", host.json)
 M.match = frozen.library("sluice.match", host.match)
 

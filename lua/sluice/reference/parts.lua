@@ -7,7 +7,7 @@ return {
   { "parts.banned_words", example = [[local policies = { sluice.parts.banned_words { words = { "darn", "heck" }, action = "mask" } }]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
-  { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000 } }]] },
+  { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000, duration = "45s" } }]] },
   { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
   { "parts.rate_limit", example = [[
 local policies = {
