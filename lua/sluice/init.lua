@@ -145,7 +145,17 @@ for _, name in ipairs {
 function M.has(feature) return features[feature] == true end
 
 local parts = {}
-for _, name in ipairs { "banned_words", "cors", "hide_reasoning", "limits", "mask_secrets", "rate_limit", "redact", "stop_sequences" } do parts[name], features["parts." .. name] = true, true end
+for _, name in ipairs {
+  "banned_words",
+  "cors",
+  "hide_reasoning",
+  "limits",
+  "mask_secrets",
+  "moderation",
+  "rate_limit",
+  "redact",
+  "stop_sequences",
+} do parts[name], features["parts." .. name] = true, true end
 
 M.parts = setmetatable({}, {
   __index = function(_, name)

@@ -100,7 +100,7 @@ local function add_part(entry, chapter)
   local options, needed = {}, false
   for option, s in pairs(def.options) do
     options[#options + 1] = option
-    needed = needed or (s.o.required and s.o.default == nil)
+    needed = needed or ((s.o.required or s.o.unless) and s.o.default == nil)
   end
   table.sort(options)
   entry[2] = ("(options%s: sluice.parts.%s): sluice.Use"):format(needed and "" or "?", name)

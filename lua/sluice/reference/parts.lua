@@ -9,6 +9,11 @@ return {
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
   { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000, duration = "45s" } }]] },
   { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
+  { "parts.moderation", example = [[
+local policies = {
+  sluice.parts.moderation { service = "moderation", path = "/v1/judge", topics = { "weapons", "self-harm" }, window = 400, overlap = 60 },
+  sluice.parts.moderation { name = "own", judge = function(text) return text:find "bomb" and "weapons" end, output = false },
+}]] },
   { "parts.rate_limit", example = [[
 local policies = {
   sluice.parts.rate_limit { rate = 10, per = "1m" },
