@@ -147,6 +147,7 @@ function M.has(feature) return features[feature] == true end
 local parts = {}
 for _, name in ipairs {
   "banned_words",
+  "budget",
   "cors",
   "hide_reasoning",
   "limits",

@@ -5,6 +5,11 @@ return {
   classes = { { "parts", "sluice.Parts", "The ready parts." } },
 
   { "parts.banned_words", example = [[local policies = { sluice.parts.banned_words { words = { "darn", "heck" }, action = "mask" } }]] },
+  { "parts.budget", example = [[
+local policies = {
+  sluice.parts.budget { daily_usd = 5, prices = { smart = { input = 3, output = 15 }, plain = { input = 0, output = 0 } } },
+  sluice.parts.budget { name = "by_address", by = "ip", daily_usd = 0.5, prices = { smart = { input = 3, output = 15 } } },
+}]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
   { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000, duration = "45s" } }]] },
