@@ -149,6 +149,7 @@ for _, name in ipairs {
   "banned_words",
   "budget",
   "cors",
+  "fallback",
   "hide_reasoning",
   "limits",
   "mask_secrets",

@@ -346,7 +346,9 @@ function M.instance(v, at, require)
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
     if not def.options[k] then
-      at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), suggest.hint(k, def.options)))
+      local hint = suggest.hint(k, def.options)
+      if hint == "" and next(def.options) then hint = (" (it has %s)"):format(suggest.list(def.options)) end
+      at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), hint))
     elseif not schema.unset(given[k]) then
       values[k] = option.value(def.options[k], given[k], at:child(k))
     end

@@ -11,6 +11,10 @@ local policies = {
   sluice.parts.budget { name = "by_address", by = "ip", daily_usd = 0.5, prices = { smart = { input = 3, output = 15 } } },
 }]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
+  { "parts.fallback", example = [[
+local policies = {
+  sluice.parts.fallback { models = { "plain", "local" }, on = { "connect", "timeout", "429", "5xx" }, retry = { times = 2, backoff = "200ms" }, jitter = 0.5 },
+}]] },
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
   { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000, duration = "45s" } }]] },
   { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
