@@ -149,6 +149,7 @@ for _, name in ipairs {
   "banned_words",
   "budget",
   "cors",
+  "experiment",
   "fallback",
   "hide_reasoning",
   "limits",

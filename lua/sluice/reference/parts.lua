@@ -11,6 +11,11 @@ local policies = {
   sluice.parts.budget { name = "by_address", by = "ip", daily_usd = 0.5, prices = { smart = { input = 3, output = 15 } } },
 }]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
+  { "parts.experiment", example = [[
+local policies = {
+  sluice.parts.experiment { split = { smart = 90, candidate = 10 }, sticky = "ip" },
+  sluice.parts.fallback { models = { "smart" } },
+}]] },
   { "parts.fallback", example = [[
 local policies = {
   sluice.parts.fallback { models = { "plain", "local" }, on = { "connect", "timeout", "429", "5xx" }, retry = { times = 2, backoff = "200ms" }, jitter = 0.5 },
