@@ -77,7 +77,7 @@ local function count_of(params, name)
   local n = params[name]
   if n == nil or n == sluice.json.null then return nil end
   n = math.type(n) and math.tointeger(n)
-  if not n or n < 1 then error(sluice.reject(400, name .. "_invalid", name .. " must be a whole number above 0.")) end
+  if not n or n < 1 then error(sluice.reject(400, "param_invalid", name .. " must be a whole number above 0.")) end
   return n
 end
 
