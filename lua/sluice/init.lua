@@ -152,6 +152,7 @@ for _, name in ipairs {
   "experiment",
   "fallback",
   "hide_reasoning",
+  "language",
   "limits",
   "mask_secrets",
   "moderation",

@@ -21,6 +21,7 @@ local policies = {
   sluice.parts.fallback { models = { "plain", "local" }, on = { "connect", "timeout", "429", "5xx" }, retry = { times = 2, backoff = "200ms" }, jitter = 0.5 },
 }]] },
   { "parts.hide_reasoning", example = [[local policies = { sluice.parts.hide_reasoning() }]] },
+  { "parts.language", example = [[local policies = { sluice.parts.language { allow = { "latin" }, share = 0.7 } }]] },
   { "parts.limits", example = [[local policies = { sluice.parts.limits { input_tokens = 4000, output_chars = 20000, duration = "45s" } }]] },
   { "parts.mask_secrets", example = [[local policies = { sluice.parts.mask_secrets() }]] },
   { "parts.moderation", example = [[
