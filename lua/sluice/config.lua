@@ -11,6 +11,7 @@ local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local services = require "sluice.service"
 local suggest = require "sluice.suggest"
+local wanted = require "sluice.wanted"
 
 local M = {}
 
@@ -134,17 +135,6 @@ local service_record = schema.record({
   connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) }, max_body = { schema.size },
 }, "a service")
 
--- What policies asked for by sluice.service must be declared.
-local function check_services(c)
-  local declared = {}
-  for _, s in ipairs(c.services or {}) do declared[s.name] = true end
-  for name, where in pairs(services.wanted) do
-    if not declared[name] then
-      local known = next(declared) and (" (declared: %s)"):format(suggest.list(declared)) or " (services is empty)"
-      complain.at(where[1], where[2], ('unknown service "%s"%s%s'):format(name, suggest.hint(name, declared), known))
-    end
-  end
-end
 
 -- ---- routes
 
@@ -246,18 +236,28 @@ end
 
 local PLAN_MAX = 8                                      -- as script/gateway.h says
 
--- Names that must agree with each other: targets, paths.
+-- What must be declared: the names of a list such as c.models, and `check(name, complain)`, which complains about any other. Nothing is checked when the
+-- list itself was mistyped.
+local function declared(c, meant, what, list, word)
+  local names = {}
+  for _, item in ipairs(c[list] or {}) do names[item.name] = true end
+  return function(name, say)
+    if names[name] or meant[list] or schema.unset(name) then return end
+    local all = next(names) and (" (%s: %s)"):format(word, suggest.list(names)) or (" (%s is empty)"):format(list)
+    say(('unknown %s "%s"%s%s'):format(what, name, suggest.hint(name, names), all))
+  end
+end
+
+-- Names that must agree with each other: models, services, paths.
 local function check_names(c, raw, meant, at)
-  local models, paths = {}, {}
-  for _, m in ipairs(c.models or {}) do models[m.name] = true end
+  local check_model, check_service, paths = declared(c, meant, "model", "models", "known"), declared(c, meant, "service", "services", "declared"), {}
+  for _, w in ipairs(wanted.model) do check_model(w[1], w[2]) end
+  for _, w in ipairs(wanted.service) do check_service(w[1], w[2]) end
   for _, r in ipairs(c.routes or {}) do
     local here = at:child("routes"):child(r.name)
     local v = r.value
     for _, target in ipairs(v and v.target or {}) do
-      if not models[target] and not schema.unset(target) and not meant.models then
-        local known = next(models) and (" (known: %s)"):format(suggest.list(models)) or " (models is empty)"
-        here:child("target"):complain(('unknown model "%s"%s%s'):format(target, suggest.hint(target, models), known))
-      end
+      check_model(target, function(text) here:child("target"):complain(text) end)
     end
     if v and v.target and #v.target > PLAN_MAX then here:child("target"):complain(("names %d models; at most %d are tried"):format(#v.target, PLAN_MAX)) end
     local written = raw.routes[r.name].path
@@ -385,7 +385,6 @@ function M.check(result, main)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
-  if not meant.services then check_services(c) end
   if complain.any() then return nil end
 
   local l = c.limits or {}

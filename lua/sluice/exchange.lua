@@ -274,6 +274,7 @@ local live = {
   end,
   usage = function(x) local s = x[SUMMARY] or x[FINISH] return s and s.usage or nil end,
   sent = function(x) local s = x[SUMMARY] return s and s.bytes or 0 end,
+  elapsed = function(x) return (host.now()) - x[OPENED] end,
   deadline = function(x)
     local total = x[ROUTE].total
     if total == 0 then return nil end

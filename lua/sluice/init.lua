@@ -23,6 +23,13 @@ M.trim = host.trim
 M.ip_key = host.ip_key
 M.log = logging.log
 M.sha256, M.equal = host.sha256, host.equal
+
+M.duration = host.seal(function(text)
+  local ms, why = host.duration(tostring(text))
+  if not ms then complain.blame("sluice.duration: " .. why) end
+  return ms
+end)
+
 M.json = frozen.library("sluice.json", host.json)
 M.match = frozen.library("sluice.match", host.match)
 
@@ -152,8 +159,8 @@ function M.has(feature) return features[feature] == true end
 
 local parts = {}
 for _, name in ipairs {
-  "api_keys", "audit", "banned_words", "cors", "extract_think", "hide_reasoning", "json_mode", "limits", "mask_secrets", "model_table", "rate_limit", "redact",
-  "stop_sequences", "template",
+  "api_keys", "audit", "banned_words", "budget", "cors", "experiment", "extract_think", "fallback", "hide_reasoning", "json_mode", "language",
+  "limits", "mask_secrets", "model_table", "moderation", "rate_limit", "redact", "stop_sequences", "template",
 } do parts[name], features["parts." .. name] = true, true end
 
 M.parts = setmetatable({}, {

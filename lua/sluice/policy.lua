@@ -341,30 +341,20 @@ function M.instance(v, at, require)
   if given.on_error ~= nil then
     out.open_hooks = on_error_bits(given.on_error, function(text) at:child("on_error"):complain(text) end)
   end
-  local meant, values, keys = suggest.meant(given, def.options), {}, {}
+  local values, keys, optional = {}, {}, {}
   for k in pairs(given) do if k ~= 1 and not entry_fields[k] then keys[#keys + 1] = k end end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
     if not def.options[k] then
-      at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), suggest.hint(k, def.options)))
+      local hint = suggest.hint(k, def.options)
+      if hint == "" and next(def.options) then hint = (" (it has %s)"):format(suggest.list(def.options)) end
+      at:child(k):complain(('policy "%s" has no option "%s"%s'):format(def.name, tostring(k), hint))
     elseif not schema.unset(given[k]) then
       values[k] = option.value(def.options[k], given[k], at:child(k))
     end
   end
-  local optional, names = {}, {}
-  for k in pairs(def.options) do names[#names + 1] = k end
-  table.sort(names)
-  for _, k in ipairs(names) do
-    local s = def.options[k]
-    optional[k] = true
-    if given[k] == nil then
-      if s.o.default ~= nil then
-        values[k] = option.value(s, s.o.default, at)
-      elseif s.o.required and not meant[k] then
-        at:complain(('policy "%s" needs the option "%s"%s'):format(def.name, k, s.o.doc and ": " .. s.o.doc or ""))
-      end
-    end
-  end
+  for k in pairs(def.options) do optional[k] = true end
+  option.absent(def.options, given, values, at, function(k) return ('policy "%s" needs the option "%s"'):format(def.name, k) end)
   def.used, out.given = true, given
   out.file, out.line = at.file, locate.line(at.lines, at.path)
   if mode == "off" then

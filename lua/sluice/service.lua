@@ -3,10 +3,10 @@ local host = require "sluice.host"
 local complain = require "sluice.complain"
 local known_sets = require "sluice.known"
 local suggest = require "sluice.suggest"
+local wanted = require "sluice.wanted"
 
 local M = {}
 
-M.wanted = {}                                           -- name -> where it was first asked for: { file, line }
 M.index = {}                                            -- name -> its number in the loaded gateway
 M.auth = {}                                             -- name -> secret
 
@@ -142,15 +142,27 @@ end
 function service_mt.__newindex() error("a service cannot be changed", 2) end
 function service_mt.__tostring(s) return ("<service %s>"):format(names[s]) end
 
+local function new(name)
+  local s = setmetatable({}, service_mt)
+  names[s] = name
+  return s
+end
+
 M.service = host.seal(function(name)
   if type(name) ~= "string" then complain.blame 'sluice.service takes the name of a service that the gateway file declares: sluice.service "directory"' end
   if not host.loading() then complain.blame "sluice.service works only while the gateway file loads: keep its value in a local" end
   local file, line = complain.where(3)
-  M.wanted[name] = M.wanted[name] or { file, line }
-  local s = setmetatable({}, service_mt)
-  names[s] = name
-  return s
+  wanted.add("service", name, function(text) complain.at(file, line, text) end)
+  return new(name)
 end)
+
+-- The service that an option names; one that was got by sluice.service is one already. nil: the option is something else.
+function M.option(v, at)
+  if names[v] then return v end
+  if type(v) ~= "string" then return nil end
+  wanted.add("service", v, function(text) at:complain(text) end)
+  return new(v)
+end
 
 -- ---- sluice.all
 

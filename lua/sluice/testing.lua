@@ -244,7 +244,7 @@ local function next_address()
   return ("10.%d.%d.%d"):format(asked >> 16 & 255, asked >> 8 & 255, asked & 255)
 end
 
-local function run(self, want, upstream)
+local function start(self, want)
   local x = setmetatable({ world = self.world, log = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, logs = {},
     services = setmetatable(want.services or {}, { __index = self.services }) }, Exchange)
   local said
@@ -254,9 +254,18 @@ local function run(self, want, upstream)
   }
   x:take(said)
   x:settle()
-  if upstream then x:play(upstream, want.cut) end
-  x:read()
   return x
+end
+
+-- The upstream of a started exchange does what its script says; returns the exchange with what reached the client.
+function Exchange:finish(upstream, cut)
+  if upstream then self:play(upstream, cut) end
+  self:read()
+  return self
+end
+
+local function run(self, want, upstream)
+  return start(self, want):finish(upstream, want.cut)
 end
 
 -- ---- shaking: where an upstream cuts its text must not matter
@@ -342,6 +351,9 @@ end
 
 -- Time passes while nobody asks.
 function Gateway:advance(duration) self.world:skip(milliseconds(duration)) end
+-- Asks, and leaves the model asked but silent: `g:start { q = "hi" }`, others meanwhile, then `x:finish { "Hel", "lo" }`.
+function Gateway:start(want) return start(self, want) end
+
 function Gateway:close() self.world:close() end
 function Gateway:count(name) return self.world:count(name) end
 

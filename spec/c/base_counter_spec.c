@@ -91,6 +91,27 @@ static void keys_are_bounded(void)
     counter_close(c);
 }
 
+static void a_forgotten_key_is_not_given_back_what_it_lost(void)
+{
+    struct counter *c = counter_open("forgets", HOUR);
+    struct reservation a, b;
+    int64_t retry;
+
+    CHECK(counter_reserve(c, K, 6, 10, 5, &a, &retry));
+    for (int i = 0; i < 100000; i++) {
+        char key[20];
+        int len = sprintf(key, "key%d", i);
+        counter_add(c, key, (size_t)len, 1, 5);
+    }
+    CHECK(counter_get(c, K, 5) == 0);
+    CHECK(counter_reserve(c, K, 2, 10, 5, &b, &retry));
+    counter_settle(c, K, &a, 1, 5);
+    CHECK(counter_get(c, K, 5) == 3);
+    counter_settle(c, K, &b, 2, 5);
+    CHECK(counter_get(c, K, 5) == 3);
+    counter_close(c);
+}
+
 static struct counter *shared;
 
 static void *reserve_many(void *arg)
@@ -136,6 +157,7 @@ int main(void)
     RUN(reserves_and_settles);
     RUN(survives_its_last_close);
     RUN(keys_are_bounded);
+    RUN(a_forgotten_key_is_not_given_back_what_it_lost);
     RUN(threads_never_overspend);
     named_forget_idle();
     return check_done();

@@ -141,6 +141,14 @@ describe("fallback", function()
     assert.equal("ok", r.text)
   end)
 
+  it("gives up: the client gets this failure", function()
+    local g = gateway 'function P.fallback() return "fail" end'
+    local r = g:ask { q = "x", upstream = { smart = { t.fail(429, { ["retry-after"] = "7" }) } } }
+    assert.equal("upstream_rate_limited", r.error.code)
+    assert.equal("7", r.headers["retry-after"])
+    assert.equal(1, #r.upstream)
+  end)
+
   it("leaves it to the built-in plan by saying nothing", function()
     assert.equal("ok", gateway("function P.fallback() end"):ask({ q = "x", upstream = { smart = { t.fail(500) }, plain = { "ok" } } }).text)
   end)

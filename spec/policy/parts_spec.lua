@@ -74,22 +74,6 @@ describe("stop_sequences", function()
   end)
 end)
 
-describe("limits", function()
-  it("ends long answers at the character", function()
-    local g = gateway "limits { output_chars = 5 }"
-    assert.equal("héllo", g:ask({ q = "x", upstream = { "hé", "llo wor", "ld" } }).text)
-    local r = g:ask { q = "x", upstream = { "12345" } }
-    assert.equal("12345", r.text)
-    assert.is_true(r.done)
-  end)
-
-  it("refuses long prompts", function()
-    local r = gateway("limits { input_tokens = 10 }"):ask { q = ("word "):rep(50) }
-    assert.equal(413, r.status)
-    assert.equal("prompt_too_long", r.error.code)
-  end)
-end)
-
 describe("hide_reasoning", function()
   it("tells the content only", function()
     assert.equal("yes", gateway("hide_reasoning {}"):ask({ q = "x", upstream = { { reasoning_content = "hm" }, "yes" } }).text)

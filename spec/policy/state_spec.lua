@@ -43,6 +43,16 @@ end]]
     assert.is_true(tonumber(r.headers["retry-after"]) > 0)
   end)
 
+  it("gives back what was never settled", function()
+    local lua = [[
+local spend = sluice.counter("spec_unsettled", { window = "1h" })
+function P.validate() return sluice.reply(spend:reserve("key", 6, 10) and "reserved" or "refused") end]]
+    local g = gateway(lua)
+    assert.equal("reserved", g:ask({ q = "x" }).text)
+    g:close()
+    assert.equal("reserved", gateway(lua):ask({ q = "x" }).text)
+  end)
+
   it("says what it was given in vain", function()
     for lua, said in pairs {
       ['sluice.counter("")'] = "takes a name", ['sluice.counter("a", { windows = "1d" })'] = 'no field "windows"', ['sluice.counter("a", { window = "0s" })'] = "longer than nothing",

@@ -11,13 +11,14 @@
 
 struct count {
     int64_t window;                                    /* when it began; sums of an earlier one are over */
+    uint64_t born;                                     /* no two sums share it: neither of one key's windows, nor of a key that was forgotten meanwhile */
     double sum;
 };
 
 struct counter {
     struct named named;
     struct keyed keys;                                 /* of struct count */
-    _Atomic uint64_t window_ms;
+    _Atomic uint64_t window_ms, born;
 };
 
 static void destroy(struct named *n)
@@ -65,7 +66,7 @@ static struct count *lock(struct counter *c, const char *key, size_t len, int64_
     int64_t window = window_of(c, now);
 
     if (fresh || window > n->window)                   /* workers' clocks may differ a little: never back into an old one */
-        *n = (struct count){ window, 0 };
+        *n = (struct count){ window, atomic_fetch_add(&c->born, 1), 0 };
     return n;
 }
 
@@ -96,7 +97,7 @@ bool counter_reserve(struct counter *c, const char *key, size_t len, double n, d
     bool fits = count->sum + n <= limit;
 
     *retry_ms = 0;
-    *ret = (struct reservation){ n, count->window };
+    *ret = (struct reservation){ n, count->born };
     if (fits) {
         count->sum += n;
     } else {
@@ -112,7 +113,7 @@ void counter_settle(struct counter *c, const char *key, size_t len, const struct
     struct keyed_at at;
     struct count *count = lock(c, key, len, unix_ms, &at);
 
-    count->sum += actual - (count->window == r->window ? r->n : 0);
+    count->sum += actual - (count->born == r->born ? r->n : 0);
     keyed_unlock(&c->keys, &at);
 }
 

@@ -16,9 +16,10 @@ double counter_add(struct counter *c, const char *key, size_t len, double n, int
 double counter_get(struct counter *c, const char *key, size_t len, int64_t unix_ms);
 
 /* Adds `n` if the sum then is at most `limit`. Else false, and *retry_ms until the window ends (INT64_MAX: never). */
-struct reservation { double n; int64_t window; };
+struct reservation { double n; uint64_t born; };        /* born: of the sum that it is in */
 bool counter_reserve(struct counter *c, const char *key, size_t len, double n, double limit, int64_t unix_ms, struct reservation *ret, int64_t *retry_ms);
-/* What it really was: counts `actual` in place of what was reserved; when that window is over, in the current one. */
+/* What it really was: counts `actual` in place of what was reserved; when that window is over, or the key was forgotten meanwhile, on top of what
+ * is there now. */
 void counter_settle(struct counter *c, const char *key, size_t len, const struct reservation *r, double actual, int64_t unix_ms);
 size_t counter_keys(struct counter *c);
 

@@ -30,7 +30,7 @@ struct failure {
 void failure_free(struct failure *f);
 void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
 
-enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_DROP, VERDICT_WRONG };
+enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_GIVE_UP, VERDICT_DROP, VERDICT_WRONG };
 struct verdict {                                       /* owned; verdict_free */
     enum verdict_kind kind;
     struct failure failure;                            /* REJECT */

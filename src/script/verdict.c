@@ -78,7 +78,7 @@ static void may_list(struct buf *out, const struct sayer *who, bool filter)
     if (who->may & MAY_ROUTE)
         names[n++] = "the name of a model, a list of names";
     if (who->may & MAY_NEXT)
-        names[n++] = "\"next\", \"retry\"";
+        names[n++] = "\"next\", \"retry\", \"fail\"";
     if (filter)
         names[n++] = "a text, a text to release and one to hold";
     if (who->may & MAY_REJECT)
@@ -251,6 +251,8 @@ static void read_next(lua_State *L, struct job *job)   /* job word */
         job->ret->kind = VERDICT_NEXT;
     else if (strcmp(word, "retry") == 0)
         job->ret->kind = VERDICT_RETRY;
+    else if (strcmp(word, "fail") == 0)
+        job->ret->kind = VERDICT_GIVE_UP;
     else
         snprintf(job->wrong, sizeof job->wrong, "returned the text \"%.60s\"", word);
 }

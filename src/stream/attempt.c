@@ -129,7 +129,7 @@ void attempt_again(struct stream *s)
     if (s->again == AGAIN_SAME) {
         metrics_add(s->metrics, METRIC_upstream_retries, 1);
         next_try(s);
-    } else if (s->plan_at + 1 < s->n_plan && (s->again == AGAIN_NEXT || worth_next(s))) {
+    } else if (s->plan_at + 1 < s->n_plan && (s->again == AGAIN_NEXT || (s->again == AGAIN_UNSAID && worth_next(s)))) {
         s->plan_at++;
         metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
         next_try(s);

@@ -52,8 +52,9 @@ static bool judged(struct stream *s)
         go_on = true;
         break;
     case VERDICT_NEXT:
-    case VERDICT_RETRY:                                /* the first word counts: the other policies are not asked */
-        s->again = v.kind == VERDICT_NEXT ? AGAIN_NEXT : AGAIN_SAME;
+    case VERDICT_RETRY:
+    case VERDICT_GIVE_UP:                              /* the first word counts: the other policies are not asked */
+        s->again = v.kind == VERDICT_NEXT ? AGAIN_NEXT : v.kind == VERDICT_RETRY ? AGAIN_SAME : AGAIN_NOT;
         s->hook_at = s->route->n_hooks[s->hook];
         go_on = true;
         break;

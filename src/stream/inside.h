@@ -91,7 +91,7 @@ struct stream {
     size_t n_plan, plan_at;
     unsigned tries;                                    /* begun so far */
     bool trying;                                       /* a source runs */
-    enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME } again;   /* what a fallback hook said */
+    enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME, AGAIN_NOT } again;   /* what a fallback hook said */
     enum reason failed_why;                            /* of the try before */
     const struct model *model;                         /* that is tried, or answers */
     struct sse_reader reader;

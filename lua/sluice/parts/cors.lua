@@ -18,12 +18,6 @@ local P = sluice.policy {
   },
 }
 
-local UNITS = { ms = 0.001, s = 1, m = 60, h = 3600, d = 86400 }
-local function seconds(duration)
-  local n, unit = duration:match("^([%d%.]+)(%a+)$")
-  return math.floor(tonumber(n) * UNITS[unit])
-end
-
 local function allowed(origin, list)
   for _, o in ipairs(list) do
     if o == "*" then return "*" end
@@ -51,7 +45,7 @@ function P.accept(head, ctx)
   if preflight then
     ctx:header("Access-Control-Allow-Methods", table.concat(o.methods, ", "))
     ctx:header("Access-Control-Allow-Headers", table.concat(o.headers, ", "))
-    ctx:header("Access-Control-Max-Age", tostring(seconds(o.max_age)))
+    ctx:header("Access-Control-Max-Age", tostring(sluice.duration(o.max_age) // 1000))
     return sluice.reply { status = 204 }
   end
   if #o.expose > 0 then ctx:header("Access-Control-Expose-Headers", table.concat(o.expose, ", ")) end

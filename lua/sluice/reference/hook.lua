@@ -67,12 +67,12 @@ end]] },
   { "fallback?", "async (failure: sluice.Failure, ctx: sluice.Context): (string|sluice.Verdict|nil)",
     "A try failed before any of its text reached the client. Without such a hook the next model of the plan is tried, unless the request was found wrong (400, 413, 422).", when = "try",
     params = { failure = "Which model failed, and how.", ctx = "This request." },
-    returns = 'nothing for the built-in plan; "next" for the next model; "retry" for the same again; sluice.reject or sluice.reply',
+    returns = 'nothing for the built-in plan; "next" for the next model; "retry" for the same again; "fail" to end with this failure; sluice.reject or sluice.reply',
     example = [[
 function P.fallback(failure, ctx)
   ctx:tag("fallback_from", failure.target)
   if failure.status == 400 then return sluice.reject(400, "refused", "The model did not accept this request.") end
-  return "next"
+  return failure.code == "upstream_reset" and "retry" or "next"
 end]] },
   { "response?", "async (res: sluice.Response, ctx: sluice.Context): sluice.Verdict?", "A model has begun to answer: the last moment for headers and the status.", when = "answer",
     params = { res = "What the upstream's head says.", ctx = "This request." }, returns = GO_ON .. "sluice.reject",

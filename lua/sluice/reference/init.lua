@@ -74,19 +74,22 @@ local function add(entry, chapter)
 end
 
 local OPTION_TYPES = { list = "any[]", map = "table", secret = "sluice.Secret", duration = "sluice.Duration", size = "sluice.Size", matcher = "sluice.Matcher|string|(sluice.Matcher|string)[]",
-  file = "string", ["function"] = "function" }
+  file = "string", ["function"] = "function", service = "string|sluice.Service", model = "string" }
 
-local function option_type(s)
-  if s.o.one_of then
-    local words = {}
-    for _, v in ipairs(s.o.one_of) do words[#words + 1] = type(v) == "string" and ("%q"):format(v) or tostring(v) end
-    for _, kind in ipairs(s.kinds) do
-      if kind == "function" then words[#words + 1] = "function" end
-    end
-    return table.concat(words, "|")
-  end
+local option_type
+
+local function kind_type(s, kind)
+  if kind == "list" and s.of then return ("(%s)[]"):format(option_type(s.of)) end
+  if kind == "map" and s.of then return ("table<%s, %s>"):format(s.keys and option_type(s.keys) or "string", option_type(s.of)) end
+  return OPTION_TYPES[kind] or kind
+end
+
+function option_type(s)
   local words = {}
-  for _, kind in ipairs(s.kinds) do words[#words + 1] = OPTION_TYPES[kind] or kind end
+  for _, v in ipairs(s.o.one_of or {}) do words[#words + 1] = type(v) == "string" and ("%q"):format(v) or tostring(v) end
+  for _, kind in ipairs(s.kinds) do
+    if not s.o.one_of or kind == "function" then words[#words + 1] = kind_type(s, kind) end
+  end
   return table.concat(words, "|")
 end
 
@@ -97,7 +100,7 @@ local function add_part(entry, chapter)
   local options, needed = {}, false
   for option, s in pairs(def.options) do
     options[#options + 1] = option
-    needed = needed or (s.o.required and s.o.default == nil)
+    needed = needed or ((s.o.required or s.o.unless) and s.o.default == nil)
   end
   table.sort(options)
   entry[2] = ("(options%s: sluice.parts.%s): sluice.Use"):format(needed and "" or "?", name)

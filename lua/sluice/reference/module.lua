@@ -76,6 +76,9 @@ function P.validate(_, ctx)
   if ctx.state.tries then sluice.sleep "50ms" end
 end]] },
 
+  { "sluice.duration", "(duration: sluice.Duration): integer", "A duration in milliseconds, such as an option's.", params = { duration = "With its unit." },
+    errors = { "a text that is none" },
+    example = [[local ms = sluice.duration "1.5s"                -- 1500]] },
   { "sluice.trim", "(text: string): string", "The text without Unicode white space at its ends.", params = { text = "Any text." },
     example = [[
 function P.validate(req)

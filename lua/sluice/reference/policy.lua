@@ -41,10 +41,20 @@ local P = sluice.policy { name = "budget", options = { most = { type = "integer"
 
   { "option.type", "sluice.OptionType|sluice.OptionType[]", "Its kind, or several.", },
   { "option.required?", "boolean", "A route must give it." },
+  { "option.unless?", "string", "A route must give it, or the option of this name." },
   { "option.default?", "any", "What it is when a route does not give it." },
   { "option.one_of?", "any[]", "The only values allowed. A function, where `option.type` allows one, is not held to it." },
-  { "option.min?", "number", "The least value of a number; for a duration in milliseconds." },
-  { "option.max?", "number", "The greatest value of a number." },
+  { "option.min?", "number", "The least value of a number; for a duration in milliseconds; for a list or a map how many members it must have." },
+  { "option.max?", "number", "The greatest value of a number, the longest duration in milliseconds, the most members of a list or a map." },
+  { "option.of?", "sluice.Option", "What each member of a list or a map is.",
+    example = [[
+local P = sluice.policy { name = "topics", options = { topics = { type = "list", min = 1, of = { type = "string" } } } }]] },
+  { "option.keys?", "sluice.Option", "What each name in a map is.",
+    example = [[
+local P = sluice.policy { name = "shares", options = { shares = { type = "map", keys = { type = "model" }, of = { type = "number", min = 0 } } } }]] },
+  { "option.fields?", "table<string, sluice.Option>", "The members of a map, by name; it can have no others.",
+    example = [[
+local P = sluice.policy { name = "retry", options = { retry = { type = "map", default = {}, fields = { times = { type = "integer", default = 2 } } } } }]] },
   { "option.doc?", "string", "One sentence, shown when the option is missing." },
 
   { "type.string", '"string"', "A text." },
@@ -59,6 +69,15 @@ local P = sluice.policy { name = "budget", options = { most = { type = "integer"
   { "type.matcher", '"matcher"', "A matcher, a Lua pattern or a list of these; hooks read one matcher." },
   { "type.file", '"file"', 'The name of a file beside the gateway file or below it, of at most 4 MiB; hooks read { path =, text = }. Read again with each reload.' },
   { "type.function", '"function"', "A function." },
+  { "type.service", '"service"', "The name of a service that the gateway file declares, or what sluice.service gives; hooks read the service.",
+    example = [[
+local P = sluice.policy { name = "judge", options = { service = { type = "service", required = true } } }
+
+function P.validate(req, ctx)
+  local res, err = ctx.options.service:post("/v1/judge", { json = { text = req:text "user" } })
+  if not res then error(err) end
+end]] },
+  { "type.model", '"model"', "The name of a model that the gateway file declares; hooks read the name." },
 
   { "use.route", "string", "The route's name." },
   { "use.policy", "string", "The policy's name on this route." },

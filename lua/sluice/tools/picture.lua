@@ -47,7 +47,8 @@ local function show(v, depth)
   if kind == "string" then return (("%q"):format(v):gsub("\\\n", "\\n")) end
   if kind == "function" then return ("function at %s"):format(place(v)) end
   if host.is_matcher(v) then return matchers(v) end
-  if kind ~= "table" then return tostring(v) end
+  local mt = debug.getmetatable(v)
+  if kind ~= "table" or mt and mt.__tostring then return tostring(v) end      -- a service, say
   if (depth or 0) > 3 then return "{ ... }" end
   local out, named = {}, {}
   for i = 1, #v do out[i] = show(v[i], (depth or 0) + 1) end
