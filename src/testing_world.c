@@ -38,7 +38,8 @@ static struct play *fed;
 
 static void log_line_of(void *arg, const char *line, size_t len)
 {
-    lua_State *L = fed ? fed->L : NULL;
+    struct play *p = fed;                              /* what is pushed below may collect another world, and close it */
+    lua_State *L = p ? p->L : NULL;
 
     (void)arg;
     if (!L || !lua_checkstack(L, 4))
@@ -48,7 +49,7 @@ static void log_line_of(void *arg, const char *line, size_t len)
     lua_setfield(L, -2, "what");
     lua_pushlstring(L, line, len);
     lua_setfield(L, -2, "line");
-    lua_rawseti(L, fed->said, (lua_Integer)lua_rawlen(L, fed->said) + 1);
+    lua_rawseti(L, p->said, (lua_Integer)lua_rawlen(L, p->said) + 1);
 }
 
 /* The result of each call: what the stream asked for meanwhile. Also gives the body that it asked for. */
@@ -126,6 +127,7 @@ static int world_open(lua_State *L)                     /* open(file) -> world |
 static int world_close(lua_State *L)
 {
     struct world **box = luaL_checkudata(L, 1, WORLD), *w = *box;
+    struct play *before = fed;                         /* this may be a collection in the middle of another world's feed */
 
     if (!w)
         return 0;
@@ -139,7 +141,7 @@ static int world_close(lua_State *L)
             w->now += 60000;
             stream_tick(p->stream);
         }
-        fed = NULL;
+        fed = before;
         lua_settop(L, p->said - 1);
         free_play(p);
     }

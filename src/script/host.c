@@ -352,7 +352,8 @@ int host_open(lua_State *L)
         { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 },
         { "equal", digest_equal }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
-        { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate }, { "unbox", exchange_unbox }, { NULL, NULL },
+        { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
+        { "unbox", exchange_unbox }, { NULL, NULL },
     };
 
     secret_value_open(L);

@@ -51,7 +51,7 @@ static int json_array(lua_State *L)                    /* sluice.json.array(t) -
     return 1;
 }
 
-static int json_is_array(lua_State *L)                 /* sluice.json.is_array(v) -> whether it is written as [...]: decoded from one, or marked by array */
+static int json_is_array(lua_State *L)                 /* sluice.json.is_array(v) -> whether it was decoded from [...] or marked by array */
 {
     bool is = false;
 
