@@ -36,6 +36,11 @@ describe("language", function()
     assert.is_true(r.canceled)
   end)
 
+  it("judges just these characters, however the answer is cut", function()
+    assert.equal("abcdЗдравствуйте", gateway 'allow = { "latin" }, chars = 4':ask({ q = "x", upstream = { "abcdЗдравствуйте" } }).text)
+    assert.equal("[-]", gateway 'allow = { "latin" }, chars = 4':ask({ q = "x", upstream = { "Здраabcdefghijklm" } }).text)
+  end)
+
   it("goes by the share of the letters", function()
     local g = gateway 'allow = { "latin" }, share = 0.5'
     assert.equal("abcd вгде", g:ask({ q = "x", upstream = { "abcd вгде" } }).text)
