@@ -195,6 +195,16 @@ describe("units", function()
   end)
 end)
 
+describe("a stop's last words", function()
+  it("pass the filters nearer to the client", function()
+    local g = gateway([[
+      P.filter = { match = "secret", replace = "***" }
+      local Q = sluice.policy { name = "q" }
+      Q.filter = { unit = "word", text = function(w) if w:find "bad" then return sluice.stop "no secret." end end }]], "P, Q")
+    assert.equal("a *** no ***.", g:ask({ q = "x", upstream = { "a sec", "ret b", "ad c" } }).text)
+  end)
+end)
+
 describe("held text", function()
   it("does not keep the client without a sign of life", function()
     local g = gateway 'P.filter = { unit = "all", text = function(text) return text:upper() end }'

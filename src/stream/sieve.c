@@ -84,6 +84,10 @@ static enum pass judged(struct stream *s, struct held *h, struct verdict *v)
         verdict_free(&s->stop);                        /* an earlier stage's: that text is behind this one's */
         s->stop = *v;
         scan_free(&h->scan);                           /* what comes behind the stop is gone */
+        if (s->pieces[s->piece_at].channel == CHANNEL_CONTENT) {
+            buf_append(&s->sieve_text, v->text.data, v->text.len);   /* its last words pass the filters nearer to the client, too */
+            buf_free(&s->stop.text);
+        }
         return NEXT_STAGE;
     default:
         pass = failed(s, h, v->wrong ? v->wrong : "a filter may return nil, text, text and held text, sluice.reject or sluice.stop");
