@@ -135,7 +135,6 @@ local service_record = schema.record({
   connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) }, max_body = { schema.size },
 }, "a service")
 
-
 -- ---- routes
 
 local path = schema.text('a path such as "/api/stream"', "^/[^%s%c?#]*$")
@@ -248,11 +247,15 @@ local function declared(c, meant, what, list, word)
   end
 end
 
--- Names that must agree with each other: models, services, paths.
-local function check_names(c, raw, meant, at)
-  local check_model, check_service, paths = declared(c, meant, "model", "models", "known"), declared(c, meant, "service", "services", "declared"), {}
+local function check_wanted(c, meant)
+  local check_model, check_service = declared(c, meant, "model", "models", "known"), declared(c, meant, "service", "services", "declared")
   for _, w in ipairs(wanted.model) do check_model(w[1], w[2]) end
   for _, w in ipairs(wanted.service) do check_service(w[1], w[2]) end
+end
+
+-- Names that must agree with each other: models, paths.
+local function check_names(c, raw, meant, at)
+  local check_model, paths = declared(c, meant, "model", "models", "known"), {}
   for _, r in ipairs(c.routes or {}) do
     local here = at:child("routes"):child(r.name)
     local v = r.value
@@ -385,6 +388,7 @@ function M.check(result, main)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
+  check_wanted(c, meant)                                 -- prepare may have asked for services
   if complain.any() then return nil end
 
   local l = c.limits or {}

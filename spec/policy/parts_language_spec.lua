@@ -55,6 +55,17 @@ describe("language", function()
     assert.equal("日本語です", gateway 'allow = { "han", "kana" }, share = 1':ask({ q = "x", upstream = { "日本", "語です" } }).text)
   end)
 
+  it("judges each try's answer anew", function()
+    local g = assert(t.load { source = [[
+local sluice = require "sluice"
+local hold = sluice.policy { name = "hold", filter = { unit = "all", text = function(text) return text end } }
+local function model(name) return { provider = "openai", url = "http://" .. name .. ".test/v1", model = "x" } end
+return sluice.config { api = 1, listen = ":0", models = { a = model "a", b = model "b" },
+  routes = { ask = { path = "/api/stream", front = "token", target = { "a", "b" }, policies = { hold, sluice.parts.language { allow = { "latin" }, chars = 3, text = "[-]" } } } } }
+]] })
+    assert.equal("[-]", g:ask({ q = "x", upstream = { a = { "Hello", t.reset() }, b = { "你好世界" } } }).text)
+  end)
+
   it("does not judge what a model thinks", function()
     assert.equal("Hello", gateway 'allow = { "latin" }':ask({ q = "x", upstream = { { reasoning_content = "你好" }, "Hello" } }).text)
   end)

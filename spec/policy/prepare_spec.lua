@@ -29,6 +29,10 @@ local function refused(...)
 end
 
 describe("prepare", function()
+  it("may ask for services, which must be declared like any other", function()
+    assert.equal('gateway.lua:5: unknown service "nope" (services is empty)\n', refused('function P.prepare(o)\n  return sluice.service(o.name_of)\nend', 'options = { name_of = { type = "string" } }', 'name_of = "nope"'))
+  end)
+
   it("gets the options and where it is used; what it returns is ctx.prepared", function()
     local g = assert(load([[
 function P.prepare(o, use)

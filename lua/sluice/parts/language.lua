@@ -62,6 +62,8 @@ local function fits(text, o)
   return good >= letters * o.share
 end
 
+function P.attempt(_, ctx) ctx.state.judged = nil end     -- another try begins a new answer
+
 P.filter = {
   on   = { "content" },
   text = function(text, ctx, part)

@@ -16,6 +16,8 @@ local P = sluice.policy {
   },
 }
 
+function P.prepare(o) return o.duration and sluice.duration(o.duration) end
+
 function P.prompt(req, ctx)
   local most = ctx.options.input_tokens
   if most and req:tokens() > most then
@@ -31,7 +33,7 @@ P.filter = {
   {
     when = function(ctx) return ctx.options.duration ~= nil end,
     text = function(text, ctx)
-      if text ~= "" and ctx.elapsed >= sluice.duration(ctx.options.duration) then return ends() end
+      if text ~= "" and ctx.elapsed >= ctx.prepared then return ends() end
     end,
   },
   {
