@@ -8,7 +8,7 @@
 #define HOOK_MS 100                                    /* CPU time of a hook, of a front's or dialect's function */
 #define FILTER_MS 20
 
-/* Slots of the record; lua/sluice/exchange.lua names the same. */
+/* Slots of the record; lua/sluice/record.lua names the same. */
 enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY,
        X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_CTX };
 

@@ -1,5 +1,5 @@
 /* What the hooks of an answer are shown: the try, its failure, the upstream's head, the end, the summary. Each is made once a phase by
- * lua/sluice/exchange.lua and kept in its slot of the exchange's record.
+ * lua/sluice/shown.lua and kept in its slot of the exchange's record.
  */
 #include "base/log.h"
 #include "script/exchange_inside.h"
