@@ -405,7 +405,7 @@ local function inits(routes)
 end
 
 -- The normalised gateway of what the file returned, and where its settings stand; nil when there were complaints.
-function M.check(result, main)
+function M.check(result, main, for_spec)
   local given = made[result]
   if not given then
     complain.at(main, sandbox.last_line(main), ("the file must end with `return sluice.config { ... }`, but it returns %s"):format(
@@ -421,6 +421,7 @@ function M.check(result, main)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
+  if for_spec then c.services = services.declare(c.services or {}) end
   check_wanted(c, meant)                                 -- prepare may have asked for services
   if complain.any() then return nil end
 

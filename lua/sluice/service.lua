@@ -204,6 +204,17 @@ function M.option(v, at)
   return new(v)
 end
 
+-- For specs, which script them: what policies asked for is added to a gateway's list.
+function M.declare(list)
+  local declared = {}
+  for _, s in ipairs(list) do declared[s.name] = true end
+  for _, w in ipairs(wanted.service) do
+    if not declared[w[1]] then list[#list + 1] = { name = w[1], value = { url = "http://service.test" } } end
+    declared[w[1]] = true
+  end
+  return list
+end
+
 -- ---- sluice.all
 
 -- Runs functions side by side, each on a coroutine of its own, until all have ended; their first results in order. The first error ends the others.
