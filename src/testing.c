@@ -15,17 +15,20 @@ static const char runner[] =
     "if not ok then io.stderr:write('sluice test wants busted (Debian: lua-busted)\\n', why, '\\n') os.exit(2) end\n"
     "require 'busted.runner' { standalone = false }\n";
 
-/* Specs may require "sluice.testing": that one module of lua/, and the world behind it. */
+/* Specs may require "sluice.testing": that module of lua/ with its own, and the world behind it. */
 static void preload(lua_State *L)
 {
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);   /* preload */
     lua_pushcfunction(L, luaopen_sluice_world);        /* preload f */
     lua_setfield(L, -2, "sluice.world");               /* preload */
     for (const struct bundled *b = bundle; b->module; b++) {
-        if (strcmp(b->module, "sluice.testing") != 0)
+        if (strncmp(b->module, "sluice.testing", strlen("sluice.testing")) != 0)
             continue;
-        if (luaL_loadbufferx(L, b->text, b->len, "@lua/sluice/testing.lua", "t") != LUA_OK)
+        lua_pushfstring(L, "@lua/%s.lua", luaL_gsub(L, b->module, ".", "/"));   /* preload path name */
+        if (luaL_loadbufferx(L, b->text, b->len, lua_tostring(L, -1), "t") != LUA_OK)
             lua_error(L);
+        lua_replace(L, -3);                            /* preload f name */
+        lua_pop(L, 1);                                 /* preload f */
         lua_setfield(L, -2, b->module);
     }
     lua_pop(L, 1);

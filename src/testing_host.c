@@ -144,11 +144,25 @@ static void host_hold(void *owner) { say(owner, "hold"); }
 static void host_release(void *owner) { say(owner, "release"); }
 static void host_wake(void *owner, uint64_t at) { ((struct play *)owner)->alarm = at; }
 
+static void set_tag(void *arg, const char *name, const char *value)   /* ... tags -> ... tags */
+{
+    struct play *p = arg;
+
+    lua_pushstring(p->L, value);
+    lua_setfield(p->L, -2, name);
+}
+
 static void host_closed(void *owner)
 {
     struct play *p = owner;
 
-    say(p, "closed");
+    begin(p, "closed");                                /* entry */
+    lua_newtable(p->L);                                /* entry tags */
+    stream_tags(p->stream, set_tag, p);
+    lua_setfield(p->L, -2, "tags");                    /* entry */
+    lua_pushinteger(p->L, (lua_Integer)stream_held_max(p->stream));
+    lua_setfield(p->L, -2, "held_max");
+    done(p);
     stream_free(p->stream);
     p->stream = NULL;
     p->alarm = 0;

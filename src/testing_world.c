@@ -58,8 +58,8 @@ static void enter(struct play *p, lua_State *L)
     p->L = L;
     lua_newtable(L);
     p->said = lua_gettop(L);
-    fed = p;
     vm_set_now(p->world->vm, p->world->now, (int64_t)p->world->now);
+    fed = p;
 }
 
 static int leave(struct play *p, lua_State *L)
@@ -96,9 +96,9 @@ static void pass(void *arg, uint64_t ms)
     vm_set_now(w->vm, w->now, (int64_t)w->now);
 }
 
-static int world_open(lua_State *L)                     /* open(file) -> world | nil, complaints */
+static int world_open(lua_State *L)                     /* open(file [, text, root]) -> world | nil, complaints */
 {
-    const char *file = luaL_checkstring(L, 1);
+    const char *file = luaL_checkstring(L, 1), *text = luaL_optstring(L, 2, NULL), *root = luaL_optstring(L, 3, NULL);
     struct world *w = mem_alloc(sizeof *w), **box;
     struct vm_options options = { .metrics = &w->metrics };
     struct buf complaints = BUF_EMPTY;
@@ -107,7 +107,7 @@ static int world_open(lua_State *L)                     /* open(file) -> world |
     w->now = EPOCH_MS;
     if (vm_open(&w->vm, &options) == 0)
         vm_set_now(w->vm, w->now, (int64_t)w->now);
-    if (!w->vm || gateway_load(&w->gateway, w->vm, file, &complaints) != 0 || gateway_init(w->gateway, pass, w, &complaints) != 0) {
+    if (!w->vm || gateway_load_text(&w->gateway, w->vm, file, text, root, &complaints) != 0 || gateway_init(w->gateway, pass, w, &complaints) != 0) {
         if (w->gateway)
             gateway_close(w->gateway);
         if (w->vm)
@@ -380,6 +380,9 @@ static int world_count(lua_State *L)                    /* world:count(name) -> 
     return luaL_argerror(L, 2, "there is no such counter");
 }
 
+static int world_save(lua_State *L) { return testing_save(L, world_of(L)); }
+static int world_restore(lua_State *L) { return testing_restore(L, world_of(L)); }
+
 static int world_setenv(lua_State *L)                   /* setenv(name, value | nil): what sluice.env and sluice.secret see */
 {
     const char *name = luaL_checkstring(L, 1);
@@ -401,12 +404,22 @@ static int world_directory(lua_State *L)                /* directory() -> the pa
     return 1;
 }
 
+static int world_mute(lua_State *L)                     /* mute(on): whether log lines are only told, not written */
+{
+    log_mute(lua_toboolean(L, 1));
+    return 0;
+}
+
 int luaopen_sluice_world(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         { "ask", world_ask },     { "head", world_head },         { "bytes", world_bytes },     { "finish", world_finish }, { "gone", world_gone },
         { "slow", world_slow },   { "shutdown", world_shutdown }, { "advance", world_advance }, { "alarm", world_alarm },   { "count", world_count },
-        { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { "skip", world_skip },         { NULL, NULL },
+        { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { "skip", world_skip },
+        { "save", world_save },   { "restore", world_restore },   { NULL, NULL },
+    };
+    static const luaL_Reg functions[] = {
+        { "open", world_open },   { "setenv", world_setenv },     { "directory", world_directory }, { "forget", testing_forget }, { "mute", world_mute }, { NULL, NULL },
     };
 
     luaL_newmetatable(L, WORLD);                       /* mt */
@@ -415,13 +428,7 @@ int luaopen_sluice_world(lua_State *L)
     lua_pushcfunction(L, world_close);                 /* mt close */
     lua_setfield(L, -2, "__gc");                       /* mt */
     lua_pop(L, 1);
-    lua_newtable(L);                                   /* module */
-    lua_pushcfunction(L, world_open);                  /* module open */
-    lua_setfield(L, -2, "open");                       /* module */
-    lua_pushcfunction(L, world_setenv);                /* module setenv */
-    lua_setfield(L, -2, "setenv");                     /* module */
-    lua_pushcfunction(L, world_directory);             /* module directory */
-    lua_setfield(L, -2, "directory");                  /* module */
+    luaL_newlib(L, functions);                         /* module */
     log_tap(LOG_INFO, log_line_of, NULL);
     return 1;
 }

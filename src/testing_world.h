@@ -37,6 +37,9 @@ struct play {
 };
 
 extern const struct stream_host testing_host;
+int testing_save(lua_State *L, struct world *w);       /* world:save() -> mark */
+int testing_restore(lua_State *L, struct world *w);    /* world:restore(mark) */
+int testing_forget(lua_State *L);                       /* forget(): counters, limiters and caches forget everything */
 int luaopen_sluice_world(lua_State *L);                /* the module sluice.world of the specs' Lua state */
 
 #endif

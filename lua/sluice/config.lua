@@ -131,9 +131,25 @@ end
 -- ---- services
 
 local service_record = schema.record({
-  url = { url, required = 'such as url = "http://directory.internal:8000"' }, auth = { key }, ca = { certificates }, timeout = { schema.duration },
-  connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) }, max_body = { schema.size },
+  url = { url }, auth = { key }, ca = { certificates }, timeout = { schema.duration }, connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) },
+  max_body = { schema.size }, answer = { schema.func },
 }, "a service")
+
+local function service(v, at)
+  if type(v) == "function" then v = { answer = v } end
+  if type(v) ~= "table" then
+    return at:complain(('must be a table or a function, such as { url = "http://directory.internal:8000" } or function(call) ... end, is %s'):format(schema.show(v)))
+  end
+  local s, meant = service_record(v, at)
+  if v.answer ~= nil then
+    for k in pairs(v) do
+      if k ~= "answer" then at:child(k):complain(('a service with an answer function has no %s'):format(tostring(k))) end
+    end
+  elseif v.url == nil and not meant.url and not meant.answer then
+    at:complain('"url" is missing, such as url = "http://directory.internal:8000" (or answer = function(call))')
+  end
+  return s
+end
 
 -- ---- routes
 
@@ -210,7 +226,7 @@ local whole = schema.record({
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
   memory = { schema.size },
-  services = { schema.map(service_record, "a service", "^[%w_%-%.]+$") },
+  services = { schema.map(service, "a service", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
 }, "sluice.config")
@@ -358,6 +374,23 @@ local function normal_route(r)
   }
 end
 
+-- Those with a host are for C; a function is called where it is asked for.
+local function normal_services(list)
+  local hosts, functions = {}, {}
+  for _, s in ipairs(list) do
+    local v = s.value
+    services.answers[s.name], services.auth[s.name] = v.answer, v.auth
+    if v.answer then
+      functions[#functions + 1] = { name = s.name, answer = v.answer }
+    else
+      hosts[#hosts + 1] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 5000, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
+        max_body = v.max_body or 1024 * 1024 }
+      services.index[s.name] = #hosts
+    end
+  end
+  return hosts, functions
+end
+
 -- Each policy's init, once however many routes it is on.
 local function inits(routes)
   local out, seen = {}, {}
@@ -372,7 +405,7 @@ local function inits(routes)
 end
 
 -- The normalised gateway of what the file returned, and where its settings stand; nil when there were complaints.
-function M.check(result, main)
+function M.check(result, main, for_spec)
   local given = made[result]
   if not given then
     complain.at(main, sandbox.last_line(main), ("the file must end with `return sluice.config { ... }`, but it returns %s"):format(
@@ -388,6 +421,7 @@ function M.check(result, main)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
+  if for_spec then c.services = services.declare(c.services or {}) end
   check_wanted(c, meant)                                 -- prepare may have asked for services
   if complain.any() then return nil end
 
@@ -402,13 +436,7 @@ function M.check(result, main)
   }
   for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
-  out.services = {}
-  for i, s in ipairs(c.services or {}) do
-    local v = s.value
-    services.index[s.name], services.auth[s.name] = i, v.auth
-    out.services[i] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 5000, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
-      max_body = v.max_body or 1024 * 1024 }
-  end
+  out.services, out.lua_services = normal_services(c.services or {})
   out.inits = inits(c.routes)
   return out, at
 end

@@ -11,20 +11,21 @@ sandbox.public = require "sluice"
 -- stand, sources = text by path }.
 local M = { keep = false, kept = nil }
 
--- The normalised gateway, or nil and the mistakes as a list of lines.
-function M.load(file)
+-- The normalised gateway, or nil and the mistakes as a list of lines. text: what stands in place of the file (see gateway_load_text); modules then lie
+-- beside the directory root.
+function M.load(file, text, root)
   host.loading(true)
   complain.begin()
-  sandbox.begin(file)
+  sandbox.begin(file, root)
   policy.begin()
   local result, at
-  local chunk, why = sandbox.chunk(file)
+  local chunk, why = sandbox.chunk(file, text)
   if not chunk then
     complain.raw(why)
   else
     local ok, value = host.base.pcall(chunk)
     if ok then
-      result, at = config.check(value, file)
+      result, at = config.check(value, file, text ~= nil)
     else
       complain.raw(type(value) == "string" and value or ("%s: the file raised a %s"):format(file, type(value)))
     end

@@ -86,9 +86,9 @@ end
 
 local loaded, root = {}, nil
 
--- Begins with a new operator's file; what earlier ones required is forgotten.
-function M.begin(file)
-  root = file:match("^(.*)/[^/]*$")
+-- Begins with a new operator's file; what earlier ones required is forgotten. dir: where its modules lie, in place of its own directory.
+function M.begin(file, dir)
+  root = dir or file:match("^(.*)/[^/]*$")
   loaded = {}
   M.sources = {}
 end
@@ -116,9 +116,10 @@ function M.last_line(file)
   return 1 + select(2, text:gsub("\n", ""))
 end
 
--- The compiled chunk of the gateway file itself, or nil and a sentence.
-function M.chunk(file)
-  local text, why = read(file)
+-- The compiled chunk of the gateway file itself, or nil and a sentence. given: its text, when it is not to be read.
+function M.chunk(file, given)
+  local text, why = given, nil
+  if not text then text, why = read(file) end
   if not text then return nil, why end
   M.sources[file] = text
   return compile(text, file)

@@ -9,6 +9,7 @@ local M = {}
 
 M.index = {}                                            -- name -> its number in the loaded gateway
 M.auth = {}                                             -- name -> secret
+M.answers = {}                                          -- name -> function(call) of a Lua service
 
 -- ---- errors: { sentence }, with its facts beside it
 
@@ -94,6 +95,44 @@ local function checked(options)
   return ms
 end
 
+-- ---- Lua services: a function in place of a host
+
+local function decoded(text)
+  return (text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+local function call_of(name, method, target, headers, body, json)
+  local path, query = target:match "^([^?]*)%??(.*)$"
+  local call = { service = name, method = method, path = path, query = {}, headers = {}, body = body, json = json }
+  for k, v in query:gmatch "([^&=]+)=?([^&]*)" do call.query[decoded(k)] = decoded(v) end
+  for i = 1, #headers, 2 do call.headers[headers[i]:lower()] = tostring(headers[i + 1]) end
+  return call
+end
+
+local answer_fields = { status = true, headers = true, body = true, json = true }
+
+-- What its function may return: a text, { status =, headers =, body = or json = }, or nothing: then it was not to be reached.
+local function answered(name, answer)
+  local function bad(why, ...) error(('service "%s": its answer '):format(name) .. why:format(...), 0) end
+  if answer == nil then return failed(name, "connect", "it answered nothing") end
+  if type(answer) == "string" then answer = { body = answer } end
+  if type(answer) ~= "table" then bad("is a %s, not a text or a table", type(answer)) end
+  for k in pairs(answer) do
+    if not answer_fields[k] then bad('has no field "%s"%s', tostring(k), suggest.hint(k, answer_fields)) end
+  end
+  local headers, body, status = {}, answer.body or "", answer.status or 200
+  if math.type(status) ~= "integer" then bad("has a status that is no whole number") end
+  for k, v in pairs(answer.headers or {}) do headers[tostring(k):lower()] = tostring(v) end
+  if answer.json ~= nil then
+    body = host.json.encode(answer.json)
+    headers["content-type"] = headers["content-type"] or "application/json"
+  end
+  if type(body) ~= "string" then bad("has a body that is a %s, not a text", type(body)) end
+  return response(name, status, headers, body)
+end
+
+-- ---- asking
+
 local function request(name, method, path, options)
   local what = ('service "%s"'):format(name)
   local function bad(why) complain.blame(what .. ": " .. why) end
@@ -112,6 +151,7 @@ local function request(name, method, path, options)
 
   local waiting = ("wait for " .. what)
   host.may_wait(waiting)                                -- or raises: before anything is asked for
+  if M.answers[name] then return answered(name, M.answers[name](call_of(name, method, target, headers, body, options.json))) end
   local id = host.service_start(M.index[name], method, target, headers, body, timeout)
   while true do
     local status, second, third = host.service_take(id)
@@ -162,6 +202,17 @@ function M.option(v, at)
   if type(v) ~= "string" then return nil end
   wanted.add("service", v, function(text) at:complain(text) end)
   return new(v)
+end
+
+-- For specs, which script them: what policies asked for is added to a gateway's list.
+function M.declare(list)
+  local declared = {}
+  for _, s in ipairs(list) do declared[s.name] = true end
+  for _, w in ipairs(wanted.service) do
+    if not declared[w[1]] then list[#list + 1] = { name = w[1], value = { url = "http://service.test" } } end
+    declared[w[1]] = true
+  end
+  return list
 end
 
 -- ---- sluice.all

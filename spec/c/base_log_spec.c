@@ -407,9 +407,14 @@ static void a_tap_hears_what_is_not_written(void)
     CHECK_STR("warn loud message=x\n", text_line());
     log_say(LOG_DEBUG, "deep", "x");
     CHECK(strstr(tapped, "loud") != NULL);
+    log_mute(true);
+    log_say(LOG_WARN, "muted", "x");
+    CHECK(strstr(tapped, "muted") != NULL);
+    log_mute(false);
+    CHECK_STR("", written());
     log_tap(LOG_INFO, NULL, NULL);
     log_say(LOG_WARN, "after", "x");
-    CHECK(strstr(tapped, "loud") != NULL);
+    CHECK(strstr(tapped, "muted") != NULL);
 }
 
 static void a_closed_log_stops_nobody(void)

@@ -52,6 +52,12 @@ describe("match and replace", function()
     assert.equal("- - grüne - red hats", r.text)
   end)
 
+  it("takes words from an option", function()
+    local g = gateway [[P = sluice.policy { name = "o", options = { words = { type = "list", default = { "red", "green" } } } }
+      P.filter = { match = function(ctx) return sluice.match.words(ctx.options.words) end, replace = "-" }]]
+    assert.equal("- and -", g:ask({ q = "x", upstream = { "re", "d and gre", "en" } }).text)
+  end)
+
   it("finds what only the end decides", function()
     local g = gateway 'P.filter = { match = "end$", replace = "END" }'
     assert.equal("the end END", g:ask({ q = "x", upstream = { "the e", "nd e", "nd" } }).text)

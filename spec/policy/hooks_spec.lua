@@ -76,6 +76,13 @@ describe("the plan", function()
     end
   end)
 
+  it("may stand in an option", function()
+    local g = gateway [[P = sluice.policy { name = "o", options = { tiers = { type = "map", default = { gold = { "plain", "mine" }, free = { models = { "mine" } } } } } }
+      function P.route(req, ctx) return ctx.options.tiers[req.query.q] end]]
+    assert.equal("ok", g:ask({ q = "gold", upstream = { plain = { "ok" } } }).text)
+    assert.equal("mine: free", g:ask({ q = "free" }).text)
+  end)
+
   it("refuses what is no plan, with the place", function()
     for said, why in pairs { ["{}"] = "names no model", ['{ "plain", "plane" }'] = "no model of that name", ["{ 1 }"] = "among the names" } do
       local r = gateway("function P.route() return " .. said .. " end"):ask { q = "x", upstream = { "no" } }
@@ -217,7 +224,7 @@ describe("finish", function()
   it("knows how the model ended and may add the last words", function()
     local g = gateway 'function P.finish(fin) if fin.reason == "length" then return sluice.stop { reason = "length", text = " [" .. fin.tokens .. " pieces, cut off]" } end end'
     local cut = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"%s"}]}\n\n'
-    local r = g:ask { q = "x", upstream = { smart = { "a", "b", t.raw(cut:format "length") } } }
+    local r = g:ask { q = "x", upstream = { smart = { "a", "b", t.raw(cut:format "length") } }, no_shake = true }
     assert.equal("ab [2 pieces, cut off]", r.text)
     assert.is_true(r.done)
     assert.equal("ab", g:ask({ q = "x", upstream = { smart = { "a", "b", t.raw(cut:format "stop") } } }).text)

@@ -164,7 +164,7 @@ describe("parallel requests", function()
     for _, x in ipairs(running) do
       if #x.upstream > 0 then
         served = served + 1
-        x:finish { "a", usage(1, 400) }
+        x:answer { "a", usage(1, 400) }
         assert.equal("a", x.text)
       else
         assert.equal(429, x.status)
@@ -178,9 +178,9 @@ describe("parallel requests", function()
     local g = gateway "daily_usd = 1, max_tokens = 400"
     local a, b = g:start { q = "x" }, g:start { q = "x" }
     assert.equal(429, ask(g, {}).status)
-    a:finish { "a", usage(1, 10) }
+    a:answer { "a", usage(1, 10) }
     assert.equal(200, ask(g, { upstream = { "a", usage(1, 10) } }).status)
-    b:finish { t.leave() }
+    b:answer { t.leave() }
     assert.near(0.02, spent(g), 1e-9)
   end)
 
@@ -189,7 +189,7 @@ describe("parallel requests", function()
     local a = g:start { q = "x" }
     assert.equal(429, ask(g, {}).status)
     assert.equal(200, ask(g, { headers = { host = "test", ["x-key"] = "other" }, upstream = { "a", usage(1, 5) } }).status)
-    a:finish { "a", usage(1, 7) }
+    a:answer { "a", usage(1, 7) }
     assert.near(0.007, spent(g), 1e-9)
     assert.near(0.005, spent(g, "other"), 1e-9)
   end)

@@ -129,6 +129,50 @@ describe("a service", function()
   end)
 end)
 
+describe("a Lua service", function()
+  local function answering(answer, hook)
+    return t.load { source = ([[
+local sluice = require "sluice"
+local judge = sluice.service "judge"
+local P = sluice.policy { name = "p" }
+function P.validate(req) %s end
+return sluice.config { api = 1, listen = ":0", services = { judge = %s }, models = { m = function() end },
+  routes = { ask = { path = "/api/stream", front = "token", target = "m", policies = { P } } } }
+]]):format(hook or 'local res, err = judge:get("/a") return sluice.reply(res and res.status .. " " .. res.body or err.kind)', answer) }
+  end
+
+  it("is asked as a host would be, and answers as one", function()
+    local g = answering([[function(call)
+      assert(call.service == "judge" and call.method == "POST" and call.path == "/v1" and call.query.q == "a b&" and call.query.n == "1" and call.headers["x-a"] == "b")
+      assert(call.json.text == "hi" and call.body == '{"text":"hi"}')
+      sluice.sleep "2s"
+      return { status = 201, headers = { ["X-C"] = "d" }, json = { ok = true } }
+    end]], [[local res = judge:post("/v1?q=a%20b%26", { query = { n = 1 }, json = { text = "hi" }, headers = { ["X-A"] = "b" } })
+      return sluice.reply(res.status .. " " .. res.headers["x-c"] .. " " .. res.headers["content-type"] .. " " .. tostring(res.json().ok))]])
+    assert.equal("201 d application/json true", g:ask({ q = "x" }).text)
+  end)
+
+  it("may return a text, nothing, or raise", function()
+    assert.equal("200 yes", answering('function() return "yes" end'):ask({ q = "x" }).text)
+    assert.equal("200 yes", answering('{ answer = function() return { body = "yes" } end }'):ask({ q = "x" }).text)
+    assert.equal("connect", answering("function() end"):ask({ q = "x" }).text)
+    for _, answer in ipairs { 'function() error "broken" end', "function() return 7 end", "function() return { stats = 200 } end", 'function() return { status = "200" } end',
+      "function() return { body = {} } end" } do
+      assert.equal("policy_error", answering(answer):ask({ q = "x" }).error.code)
+    end
+  end)
+
+  it("has nothing that a host has", function()
+    local g, why = answering '{ answer = function() end, url = "http://judge.test" }'
+    assert.is_nil(g)
+    assert.matches(":5: services.judge.url: a service with an answer function has no url\n$", why)
+    _, why = answering "{}"
+    assert.matches(':5: services.judge: "url" is missing, such as url = "http://directory.internal:8000" %(or answer = function%(call%)%)\n$', why)
+    _, why = answering "7"
+    assert.matches(":5: services.judge: must be a table or a function, such as", why)
+  end)
+end)
+
 describe("sluice.all", function()
   it("waits for all side by side: the longest counts", function()
     local g = gateway [[function P.validate(_, ctx)

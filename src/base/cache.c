@@ -27,6 +27,12 @@ static _Atomic uint64_t leases;                        /* given so far, in all c
 
 static void drop(void *payload) { free(((struct entry *)payload)->bytes); }
 
+static void copy(void *payload)
+{
+    struct entry *e = payload;
+    e->bytes = mem_copy(e->bytes, e->len);
+}
+
 static void destroy(struct named *n)
 {
     struct cache *c = (struct cache *)n;
@@ -42,6 +48,7 @@ static struct named *create(void)
     c->named.destroy = destroy;
     c->named.keys = &c->entries;
     keyed_init(&c->entries, sizeof(struct entry), drop);
+    c->entries.copy = copy;
     c->entries.whole = true;
     return &c->named;
 }

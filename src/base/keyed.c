@@ -81,14 +81,19 @@ static void forget(struct keyed *k, struct keyed_shard *s, struct keyed_record *
     free(r);
 }
 
+static void empty(struct keyed *k, struct keyed_shard *s)
+{
+    for (size_t chain = 0; chain < s->n_slots; chain++)
+        while (s->slots[chain])
+            forget(k, s, s->slots[chain]);
+}
+
 void keyed_free(struct keyed *k)
 {
     for (int i = 0; i < KEYED_SHARDS; i++) {
         struct keyed_shard *s = &k->shards[i];
 
-        for (size_t chain = 0; chain < s->n_slots; chain++)
-            while (s->slots[chain])
-                forget(k, s, s->slots[chain]);
+        empty(k, s);
         free(s->slots);
         pthread_mutex_destroy(&s->lock);
     }
@@ -96,21 +101,28 @@ void keyed_free(struct keyed *k)
 
 size_t keyed_takes(const struct keyed *k, size_t len) { return sizeof(struct keyed_record) + k->payload + len + ALLOCATOR; }
 
-static struct keyed_record *make(struct keyed *k, struct keyed_shard *s, uint64_t hash, const char *key, size_t len)
+static void add(struct keyed *k, struct keyed_shard *s, struct keyed_record *r)
 {
-    struct keyed_record *r = mem_alloc(sizeof *r + k->payload + len), **chain;
+    struct keyed_record **chain;
 
     if (s->n >= s->n_slots)
         grow(s);
-    chain = &s->slots[chain_of(s, hash)];
-    r->hash = hash;
-    r->len = len;
-    memcpy(r->payload + k->payload, key, len);
+    chain = &s->slots[chain_of(s, r->hash)];
     r->next = *chain;
     *chain = r;
     list_append(&s->used, &r->used);
     s->n++;
-    s->bytes += keyed_takes(k, len);
+    s->bytes += keyed_takes(k, r->len);
+}
+
+static struct keyed_record *make(struct keyed *k, struct keyed_shard *s, uint64_t hash, const char *key, size_t len)
+{
+    struct keyed_record *r = mem_alloc(sizeof *r + k->payload + len);
+
+    r->hash = hash;
+    r->len = len;
+    memcpy(r->payload + k->payload, key, len);
+    add(k, s, r);
     return r;
 }
 
@@ -213,4 +225,66 @@ size_t keyed_count(struct keyed *k)
         pthread_mutex_unlock(&k->shards[i].lock);
     }
     return n;
+}
+
+/* ---- copies */
+
+struct keyed_copy {
+    size_t n;
+    struct keyed_record **records;
+};
+
+static struct keyed_record *twin(const struct keyed *k, const struct keyed_record *r)
+{
+    struct keyed_record *t = (struct keyed_record *)mem_copy((const char *)r, sizeof *r + k->payload + r->len);
+
+    list_init(&t->used);
+    if (k->copy)
+        k->copy(t->payload);
+    return t;
+}
+
+struct keyed_copy *keyed_copy(struct keyed *k)
+{
+    struct keyed_copy *c = mem_alloc(sizeof *c);
+
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        struct keyed_shard *s = &k->shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        c->records = mem_resize(c->records, (c->n + s->n + 1) * sizeof(struct keyed_record *));
+        list_each(it, &s->used)
+            c->records[c->n++] = twin(k, list_of(it, struct keyed_record, used));
+        pthread_mutex_unlock(&s->lock);
+    }
+    return c;
+}
+
+void keyed_copy_free(struct keyed *k, struct keyed_copy *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        if (k->drop)
+            k->drop(c->records[i]->payload);
+        free(c->records[i]);
+    }
+    free(c->records);
+    free(c);
+}
+
+void keyed_paste(struct keyed *k, const struct keyed_copy *c)
+{
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        pthread_mutex_lock(&k->shards[i].lock);
+        empty(k, &k->shards[i]);
+        pthread_mutex_unlock(&k->shards[i].lock);
+    }
+    for (size_t i = 0; c && i < c->n; i++) {
+        struct keyed_record *r = twin(k, c->records[i]);
+        struct keyed_shard *s = &k->shards[r->hash % KEYED_SHARDS];
+
+        pthread_mutex_lock(&s->lock);
+        add(k, s, r);
+        s->bytes += r->weight;
+        pthread_mutex_unlock(&s->lock);
+    }
 }

@@ -26,6 +26,7 @@ struct keyed_shard {
 struct keyed {
     size_t payload;                                    /* bytes a record */
     void (*drop)(void *payload);                       /* before a record goes; NULL: nothing to do */
+    void (*copy)(void *payload);                       /* makes a copied record own what it points to; NULL: nothing to do */
     bool whole;                                        /* long keys are kept as they are: two never meet in one record */
     struct keyed_shard shards[KEYED_SHARDS];
 };
@@ -46,5 +47,11 @@ void keyed_trim(struct keyed *k, size_t most);         /* a smaller bound of byt
 size_t keyed_takes(const struct keyed *k, size_t len); /* what a record with a key of that length takes by itself: its memory, the allocator's, its chain */
 size_t keyed_count(struct keyed *k);
 size_t keyed_bytes(struct keyed *k);
+
+/* All records but the pinned ones, in order; and back, in place of what the table holds then (NULL: it is emptied). */
+struct keyed_copy;
+struct keyed_copy *keyed_copy(struct keyed *k);
+void keyed_paste(struct keyed *k, const struct keyed_copy *c);
+void keyed_copy_free(struct keyed *k, struct keyed_copy *c);   /* k: the table that it is of, or one that is made alike */
 
 #endif

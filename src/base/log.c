@@ -24,6 +24,7 @@ static struct {
     enum log_level max;
     void (*fn)(void *arg, const char *line, size_t len);
     void *arg;
+    bool alone;                                        /* nothing is written */
 } tap;                                                 /* likewise */
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
@@ -41,6 +42,8 @@ void log_tap(enum log_level max, void (*fn)(void *arg, const char *line, size_t 
     tap.fn = fn;
     tap.arg = arg;
 }
+
+void log_mute(bool on) { tap.alone = on; }
 
 static bool is_tapped(enum log_level level) { return tap.fn && level <= tap.max; }
 
@@ -292,7 +295,7 @@ void log_end(struct log_line *l)
     if (is_tapped(l->level))
         tap.fn(tap.arg, l->bytes.data, l->bytes.len);
     buf_putc(&l->bytes, '\n');
-    if (l->level <= settings.max)
+    if (l->level <= settings.max && !tap.alone)
         write_whole(l->bytes.data, l->bytes.len);
     buf_free(&l->bytes);
 }

@@ -36,6 +36,7 @@ int log_format_parse(const char *name, enum log_format *ret);         /* "text" 
 
 /* Lines up to level `max` are handed to `fn` too, without their LF; for tests. NULL: to nobody. Set while no other thread logs. */
 void log_tap(enum log_level max, void (*fn)(void *arg, const char *line, size_t len), void *arg);
+void log_mute(bool on);                                               /* lines go to the tap only */
 
 bool log_begin(struct log_line *l, enum log_level level, const char *event);   /* false: not wanted, nothing to end */
 void log_str(struct log_line *l, const char *key, const char *value);          /* NULL: the field is left out */

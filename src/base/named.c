@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/keyed.h"
 #include "base/mem.h"
 
 #define IDLE_MAX 64
@@ -91,4 +92,53 @@ void named_forget_idle(void)
     pthread_mutex_lock(&lock);
     forget_idle(0);
     pthread_mutex_unlock(&lock);
+}
+
+/* ---- copies */
+
+struct named_copy {
+    struct named_copy *next;
+    struct named *of;                                  /* kept open by the copy */
+    struct keyed_copy *keys;
+};
+
+static void copy_one(void *arg, struct named *n)
+{
+    struct named_copy **list = arg, *c = mem_alloc(sizeof *c);
+
+    *c = (struct named_copy){ *list, named_open(n->kind, n->name, NULL), keyed_copy(n->keys) };   /* it is open, so none is made */
+    *list = c;
+}
+
+static void paste_one(void *arg, struct named *n)
+{
+    const struct named_copy *c = arg;
+
+    while (c && c->of != n)
+        c = c->next;
+    keyed_paste(n->keys, c ? c->keys : NULL);
+}
+
+struct named_copy *named_copy(void)
+{
+    struct named_copy *first = mem_alloc(sizeof *first);   /* of nothing: a copy is never NULL */
+
+    named_each(copy_one, &first->next);
+    return first;
+}
+
+void named_paste(const struct named_copy *c) { named_each(paste_one, (void *)c); }
+
+void named_copy_free(struct named_copy *c)
+{
+    while (c) {
+        struct named_copy *next = c->next;
+
+        if (c->of) {
+            keyed_copy_free(c->of->keys, c->keys);
+            named_close(c->of);
+        }
+        free(c);
+        c = next;
+    }
 }

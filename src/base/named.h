@@ -24,4 +24,10 @@ void named_close(struct named *n);
 void named_each(void (*see)(void *arg, struct named *n), void *arg);   /* those that somebody has open; each is open while it is seen, nothing is locked */
 void named_forget_idle(void);                          /* those that nobody has open */
 
+/* What all that somebody has open hold; and back: what is open then and was not there is emptied (NULL: all is). For specs. */
+struct named_copy;
+struct named_copy *named_copy(void);
+void named_paste(const struct named_copy *c);
+void named_copy_free(struct named_copy *c);
+
 #endif

@@ -228,7 +228,7 @@ static void whole(struct loaded *o, lua_State *L)
 
 /* ---- load, close */
 
-struct job { struct loaded *o; struct buf *complaints; const char *file; };
+struct job { struct loaded *o; struct buf *complaints; const char *file, *text, *root; };   /* text, root: NULL for a file */
 
 static int load_entry(lua_State *L)                    /* (job) */
 {
@@ -237,7 +237,9 @@ static int load_entry(lua_State *L)                    /* (job) */
     vm_push_module(L, "sluice.load");                  /* job module */
     lua_getfield(L, -1, "load");
     lua_pushstring(L, job->file);
-    lua_call(L, 1, 2);                                 /* job module gateway? complaints? */
+    lua_pushstring(L, job->text);                      /* nil when there is none */
+    lua_pushstring(L, job->root);
+    lua_call(L, 3, 2);                                 /* job module gateway? complaints? */
     if (lua_isnil(L, -2)) {
         for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
             lua_rawgeti(L, -1, i);
@@ -283,8 +285,13 @@ static bool run(struct vm *vm, struct job *job)
 
 int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct buf *complaints)
 {
+    return gateway_load_text(ret, vm, file, NULL, NULL, complaints);
+}
+
+int gateway_load_text(struct gateway **ret, struct vm *vm, const char *file, const char *text, const char *root, struct buf *complaints)
+{
     struct loaded *o = mem_alloc(sizeof *o);
-    struct job job = { o, complaints, file };
+    struct job job = { o, complaints, file, text, root };
 
     o->g.vm = vm;
     o->g.file = read_own(o, mem_string(file));

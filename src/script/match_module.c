@@ -2,6 +2,7 @@
 #include <lauxlib.h>
 #include <string.h>
 
+#include "script/frozen.h"
 #include "script/inside.h"
 #include "script/match_value.h"
 
@@ -87,6 +88,8 @@ static int match_words(lua_State *L)                   /* words(list, { fold, wh
     struct matcher **m;
 
     luaL_checktype(L, 1, LUA_TTABLE);
+    if (frozen_behind(L, 1))                           /* an option's list */
+        lua_replace(L, 1);
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
         for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "script/exchange_inside.h"
+#include "script/frozen.h"
 #include "wire/utf8.h"
 
 /* ---- failures */
@@ -189,15 +190,24 @@ static void read_answer(lua_State *L, struct job *job, enum verdict_kind kind)
     v->finish = mem_string(s ? s : "stop");
 }
 
+/* An option's table is a read-only view: the table behind it. */
+static void look_behind(lua_State *L, int idx)
+{
+    if (frozen_behind(L, idx))
+        lua_replace(L, idx);
+}
+
 /* job value -> job names: { "a", "b" }, { models = { "a", "b" } } and "a" all become a list */
 static void push_names(lua_State *L)
 {
     if (lua_type(L, 2) == LUA_TTABLE) {
+        look_behind(L, 2);
         lua_pushliteral(L, "models");
         if (lua_rawget(L, 2) != LUA_TTABLE) {          /* job plan models? */
             lua_settop(L, 2);
             lua_pushvalue(L, 2);                       /* job list list */
         }
+        look_behind(L, 3);
     } else {
         lua_createtable(L, 1, 0);
         lua_pushvalue(L, 2);

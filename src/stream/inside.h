@@ -124,6 +124,7 @@ struct stream {
     struct buf sieve_text;                             /* on its way from one filter to the next */
     struct held *stages;                               /* [n_filters * CHANNEL_COUNT]; NULL: nothing passed a filter yet */
     bool *skipped;                                     /* [n_filters] stages taken out of this stream (on_error = "open") */
+    size_t held_max;                                   /* the most bytes that one filter held back */
     size_t shown_from, shown_to;                       /* of the stage's text: what the running call was shown or asked about */
     struct verdict stop;                               /* sluice.stop was said (kind STOP): what is before it still passes the later filters */
 

@@ -44,8 +44,7 @@ static void write_line(struct stream *s)
     if (s->upstream_status && s->upstream_status != 200)
         log_int(&line, "upstream_status", s->upstream_status);
     log_str(&line, "detail", s->detail);
-    if (s->exchange_ok)
-        exchange_tags(&s->exchange, log_tag, &line);
+    stream_tags(s, log_tag, &line);
     log_end(&line);
 }
 

@@ -299,7 +299,11 @@ static enum pass ask_about_block(struct stream *s, struct held *h)
 /* Text that passes a stage must stay text: a byte-wise pattern or replacement may have broken a character. */
 static enum pass leave(struct stream *s, struct held *h, const struct piece *p)
 {
+    size_t rest = h->scan.text.len - h->scan.at;
+
     s->flushing = false;
+    if (rest > s->held_max)
+        s->held_max = rest;
     if (p->kind == PIECE_LAST) {
         h->asked = false;
         matcher_drop(h->match);

@@ -439,3 +439,10 @@ void stream_tick(struct stream *s)
 }
 
 const char *stream_id(const struct stream *s) { return s->id; }
+size_t stream_held_max(const struct stream *s) { return s->held_max; }
+
+void stream_tags(struct stream *s, void (*fn)(void *arg, const char *name, const char *value), void *arg)
+{
+    if (s->exchange_ok)
+        exchange_tags(&s->exchange, fn, arg);
+}

@@ -66,5 +66,8 @@ void stream_tick(struct stream *s);                                             
 void stream_shutdown(struct stream *s);                                         /* drain deadline: one error event, then the end */
 
 const char *stream_id(const struct stream *s);
+/* Until stream_free. What policies told by ctx:tag, values as text; the most bytes that one filter held back. */
+void stream_tags(struct stream *s, void (*fn)(void *arg, const char *name, const char *value), void *arg);
+size_t stream_held_max(const struct stream *s);
 
 #endif

@@ -36,9 +36,18 @@ models = {
   { "limits.idle_timeout?", "sluice.Duration", 'Between two requests of a connection; "75s" by default.' },
   { "limits.write_stall?", "sluice.Duration", 'How long a client may take nothing of what waits for it; "60s" by default.' },
 
-  { "config.services?", "table<string, sluice.ServiceSettings>", "The only hosts that policies can reach, by the names that sluice.service takes.",
+  { "config.services?", "table<string, sluice.ServiceSettings>", "The only hosts that policies can reach (or functions in their place), by the names that sluice.service takes.",
     example = [[services = { directory = { url = "http://127.0.0.1:8000", auth = sluice.secret "DIRECTORY_API_KEY", timeout = "500ms" } }]] },
-  { "service.url", "string", "The base of its URLs." },
+  { "service.url?", "string", "The base of its URLs." },
+  { "service.answer?", "async fun(call: table): (string|table|nil)",
+    "A Lua service, in place of a host: it is called with { service, method, path, query, headers, body, json } and returns { status =, headers =, body = or json = }, "
+    .. "a text, or nil (then it was not to be reached). It runs within the hook that asks and may wait. The default of an example, or a mock.",
+    params = { call = "What was asked." },
+    example = [[
+services = { directory = function(call)
+  if call.query.key ~= "k1" then return { status = 404 } end
+  return { json = { name = "acme", tier = "gold" } }
+end }]] },
   { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header." },
   { "service.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
   { "service.timeout?", "sluice.Duration", 'For a whole call; "5s" by default. A call may say otherwise.' },

@@ -96,6 +96,7 @@ local function route_text(r)
 end
 
 local function service_text(s)
+  if s.answer then return ("service %s: Lua at %s"):format(s.name, s.answer) end
   return ("service %s at %s, %s%s"):format(s.name, s.url, s.timeout, s.max_parallel and (", %d calls of a worker at once"):format(s.max_parallel) or "")
 end
 
@@ -107,7 +108,9 @@ return function(words, options)
     names[#names + 1] = r.name
     if not wanted or wanted == r.name then routes[#routes + 1] = picture.route(g, r, kept.at:child("routes"):child(r.name).path) end
   end
-  for i, s in ipairs(g.services) do services[i] = picture.service(s) end
+  for _, list in ipairs { g.services, g.lua_services } do
+    for _, s in ipairs(list) do services[#services + 1] = picture.service(s) end
+  end
   if wanted and #routes == 0 then
     return 1, nil, ('sluice: explain: %s has no route "%s"%s (it has %s)\n'):format(kept.file, wanted, suggest.hint(wanted, names), suggest.list(names))
   end

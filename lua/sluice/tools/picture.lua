@@ -211,6 +211,7 @@ function M.route(gateway, r, path)
 end
 
 function M.service(s)
+  if s.answer then return order({ name = s.name, answer = place(s.answer) }, { "name", "answer" }) end
   return order({ name = s.name, url = s.url, timeout = duration(s.timeout), max_parallel = s.max_parallel > 0 and s.max_parallel or nil }, { "name", "url", "timeout", "max_parallel" })
 end
 

@@ -1,0 +1,225 @@
+-- One exchange in the virtual world: a client's request, what its upstreams and services answer and when, and what came of it.
+local json = require "sluice.testing.json"
+local blame = require "sluice.testing.blame"
+local logs = require "sluice.testing.logs"
+local upstreams = require "sluice.testing.upstream"
+
+local Exchange = {}
+Exchange.__index = Exchange
+
+-- ---- what the stream asked for
+
+local takes = {
+  write = function(x, e) x.wire[#x.wire + 1] = e end,
+  head = function(x, e) x.status, x.headers, x.body = e.status, e.headers, e.body end,
+  attempt = function(x, e)
+    local body = json.decode(e.body)
+    x.upstream[#x.upstream + 1] = setmetatable({ target = e.target, url = e.url, headers = e.headers, body = body, raw = e.body }, { __index = body })
+    x.headed, x.over, x.open, x.tool_calls = false, false, true, 0
+  end,
+  hold = function(x) x.held = true end,
+  release = function(x) x.held = false end,
+  cancel = function(x) x.canceled, x.open = true, false end,
+  finish = function(x) x.open = false end,
+  closed = function(x, e) x.closed, x.tags, x.held_max = true, e.tags, e.held_max end,
+  log = function(x, e) x.logs[#x.logs + 1] = logs.read(e.line) end,
+  service = function(x, e) x:asked(e) end,
+}
+takes.reply = takes.head
+
+function Exchange:take(said)
+  for _, entry in ipairs(said) do
+    self.log[#self.log + 1] = entry
+    local take = takes[entry.what]
+    if take then take(self, entry) end
+  end
+end
+
+-- ---- services
+
+local function decoded(query)
+  local t = {}
+  for name, value in query:gmatch "([^&=]+)=([^&]*)" do
+    local function plain(s) return (s:gsub("%%(%x%x)", function(h) return string.char(tonumber(h, 16)) end)) end
+    t[plain(name)] = plain(value)
+  end
+  return t
+end
+
+-- A service is called: its script says what it answers, and after what time.
+function Exchange:asked(entry)
+  local handler = self.services[entry.service]
+  if handler == nil then
+    blame.blame(('the service "%s" was called (%s %s), but has no script: services = { %s = function(call) ... end }'):format(
+      entry.service, entry.method, entry.target, entry.service))
+  end
+  local path, query = entry.target:match "^([^?]*)%??(.*)$"
+  local ok, body = pcall(json.decode, entry.body or "")
+  local call = { service = entry.service, method = entry.method, path = path, query = decoded(query), headers = entry.headers, body = entry.body, json = ok and body or nil }
+  self.calls[#self.calls + 1] = call
+  local answer, latency = handler, nil
+  if type(handler) == "function" then answer, latency = handler(call) end
+  self.pending[#self.pending + 1] = { id = entry.id, answer = answer, at = self.world:now() + blame.milliseconds(latency or "0ms") }
+end
+
+function Exchange:first_pending()
+  local first
+  for i, p in ipairs(self.pending) do
+    if not first or p.at < self.pending[first].at then first = i end
+  end
+  return first
+end
+
+function Exchange:deliver(i)
+  local p = table.remove(self.pending, i)
+  local a = p.answer
+  if a == nil then return self:take(self.world:answer(self.id, p.id, "connect")) end
+  if type(a) == "string" then a = { body = a } end
+  if a.fail then return self:take(self.world:answer(self.id, p.id, a.fail)) end
+  local headers = a.headers or (a.json ~= nil and { ["content-type"] = "application/json" }) or nil
+  self:take(self.world:answer(self.id, p.id, "ok", a.status or 200, headers, a.json ~= nil and json.encode(a.json) or a.body or ""))
+end
+
+-- ---- time
+
+-- Time passes; what services answer meanwhile is delivered at its time.
+function Exchange:pass(ms)
+  local until_ms = self.world:now() + ms
+  while true do
+    local i = self:first_pending()
+    if not i or self.pending[i].at > until_ms then break end
+    self:take(self.world:advance(self.id, math.max(0, self.pending[i].at - self.world:now())))
+    self:deliver(i)
+  end
+  self:take(self.world:advance(self.id, until_ms - self.world:now()))
+end
+
+-- Time passes until the stream waits for its upstream, not for one of its own hooks or Lua models.
+function Exchange:settle()
+  for _ = 1, 100000 do
+    local alarm, i = self.world:alarm(self.id), self:first_pending()
+    if self.closed or not (alarm or i) or (self.open and not self.held) or self.is_slow then return end
+    local wait = i and math.max(0, self.pending[i].at - self.world:now())
+    self:pass(wait and alarm and math.min(wait, alarm) or wait or alarm)
+  end
+  error "the stream never comes to rest"
+end
+
+-- ---- the upstream
+
+local actions = {
+  { "wait", function(x, ms) x:pass(ms) end },
+  { "status", function(x, status, step) x:take(x.world:head(x.id, status, step.headers)) end },
+  { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
+  { "ends", function(x, code) x.over, x.open = true, false; x:take(x.world:finish(x.id, code)) end },
+  { "gone", function(x) x:take(x.world:gone(x.id)) end },
+  { "slow", function(x, slow) x.is_slow = slow; x:take(x.world:slow(x.id, slow)) end },
+  { "shutdown", function(x) x:take(x.world:shutdown(x.id)) end },
+}
+
+function Exchange:begin_stream()
+  if self.headed then return end
+  self.headed = true
+  self:take(self.world:head(self.id, 200, { ["content-type"] = "text/event-stream" }))
+end
+
+function Exchange:bytes(bytes, cut)
+  self:begin_stream()
+  for from = 1, #bytes, cut or #bytes do
+    self:take(self.world:bytes(self.id, bytes:sub(from, from + (cut or #bytes) - 1)))
+  end
+end
+
+function Exchange:step(step, cut)
+  local bytes = upstreams.bytes(step, self.tool_calls)
+  if bytes then
+    if type(step) == "table" and step.tool then self.tool_calls = self.tool_calls + 1 end
+    return self:bytes(bytes, cut)
+  end
+  for _, action in ipairs(actions) do
+    local value = step[action[1]]
+    if value ~= nil then return action[2](self, value, step) end
+  end
+end
+
+-- A try that its script does not end is ended well.
+function Exchange:play(upstream, cut, recut)
+  local next_step = upstreams.player(upstream, recut)
+  while not self.closed and #self.upstream > 0 do
+    local number = #self.upstream
+    local step = next_step(self.upstream[number], number)
+    if step ~= nil then
+      self:step(step, cut)
+    elseif self.over then
+      return
+    else
+      self:bytes("data: [DONE]\n\n", cut)
+      self.over = #self.upstream == number
+    end
+    self:settle()
+  end
+end
+
+-- ---- what reached the client, read as an EventSource would
+
+-- An event: what was sent, and beside it `at`, when: seconds on a clock that stands at 1000 when the client asks.
+local function timed(value, at) return setmetatable(value, { __index = { at = at } }) end
+
+local function failure(body)
+  if type(body.error) ~= "table" then return body end
+  for name, value in pairs(body) do                      -- what a policy added (err.extra)
+    if name ~= "error" and body.error[name] == nil then body.error[name] = value end
+  end
+  return body.error
+end
+
+function Exchange:event(value, at)
+  self.events[#self.events + 1] = timed(value, at)
+  self.text = self.text .. (value.token or value.content or "")
+  self.reasoning = self.reasoning .. (value.reasoning or "")
+  if value.tool then self.tools[#self.tools + 1] = value.tool end
+  if value.finish then self.finish = value.finish end
+  if value.error then self.error = failure(value) end
+end
+
+function Exchange:read()
+  self.events, self.tools, self.comments, self.text, self.reasoning = {}, {}, 0, "", ""
+  local rest = ""
+  for _, entry in ipairs(self.wire) do
+    local at = 1000 + entry.at - self.began
+    rest = (rest .. entry.bytes):gsub("(.-)\n\n", function(block)
+      local bytes = block:match "^data: (.*)$"
+      if block:sub(1, 1) == ":" then
+        self.comments = self.comments + 1
+      elseif bytes == "[DONE]" then
+        self.done = true
+      elseif bytes then
+        self:event(assert(json.decode(bytes)), at)
+      end
+      return ""
+    end)
+  end
+  local body = not self.error and self.body and self.status >= 400 and json.decode(self.body)
+  if type(body) == "table" then self.error = failure(body) end
+end
+
+-- ---- the whole
+
+-- The upstream of a started exchange does what its script says; the exchange then tells what reached the client. recut: of shaking.
+function Exchange:answer(upstream, cut, recut)
+  if upstream then self:play(upstream, cut, recut) end
+  self:read()
+  return self
+end
+
+-- Starts one: asks as world:ask wants it, and leaves the model asked but silent.
+return function(world, request, services)
+  local x = setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
+    services = services }, Exchange)
+  local said
+  x.began = world:now() / 1000 - 1000                    -- on the clock of what is written down
+  said, x.id = world:ask(request)
+  x:take(said)
+  x:settle()
+  return x
+end
