@@ -187,6 +187,8 @@ describe("t.load", function()
   it("knows ready parts", function()
     local g = t.load { policies = { { "sluice.parts.stop_sequences", list = { "END" } } } }
     assert.equal("to the ", g:chat({ upstream = { "to the E", "ND of it" } }).text)
+    g = t.load { policies = { { "sluice.parts.moderation", service = "judge", topics = { "weapons" } } }, services = { judge = { json = { flagged = true, topic = "weapons" } } } }
+    assert.equal("topic_not_allowed", g:chat({ user = "hi", upstream = "no" }).error.code)
   end)
 
   it("knows who asks how", function()

@@ -42,12 +42,6 @@ local function models_of(more)
   return out
 end
 
-local function services_of(scripts)
-  local out = {}
-  for name in pairs(scripts or {}) do out[name] = { url = "http://service.test" } end
-  return out
-end
-
 -- line: the line of the spec, where complaints shall point.
 function M.text(what, line)
   if type(what.policies) ~= "table" then blame.blame 't.load: policies is a list: { "policies.pii", { "policies.tenants", tiers = ... } }' end
@@ -56,7 +50,6 @@ function M.text(what, line)
     'local key = sluice.policy { name = "key", doc = "What g:chat { key = } says." }',
     'function key.accept(head, ctx) local id = head.headers["x-spec-key"] if id then ctx.key = { id = id } end end',
     'return sluice.config { api = 1, listen = ":0", models = ' .. literal(models_of(what.models), "t.load: models") .. ",",
-    "services = " .. literal(services_of(what.services)) .. ",",
     'routes = { chat = { path = "/chat", front = require "sluice.dialects.spec", target = ' .. literal(what.target or "fast", "t.load: target") .. ",",
     "timeout = " .. literal(what.timeout or {}, "t.load: timeout") .. ",",
     "policies = { key, " .. literal(what.policies, "t.load: policies"):sub(2) .. " } } }",
