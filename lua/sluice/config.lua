@@ -383,7 +383,7 @@ local function normal_services(list)
     if v.answer then
       functions[#functions + 1] = { name = s.name, answer = v.answer }
     else
-      hosts[#hosts + 1] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 5000, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
+      hosts[#hosts + 1] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 1500, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
         max_body = v.max_body or 1024 * 1024 }
       services.index[s.name] = #hosts
     end

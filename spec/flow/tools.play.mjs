@@ -313,7 +313,7 @@ return sluice.config { api = 1, listen = ":4001",
   const r = p.sluice("explain", "w.lua");
   assert.equal(r.err, "");
   const lines = r.out.split("\n").map((l) => l.trim().replace(/ {2,}/g, " | "));
-  const order = ["service judge at http://127.0.0.1:8000, 5s, 5 calls of a worker at once", "model | a: Lua at w.lua:16", "or | b: openai, x at http://127.0.0.1:1, no key", "1. hide_reasoning, sluice.parts.hide_reasoning",
+  const order = ["service judge at http://127.0.0.1:8000, 1500ms, 5 calls of a worker at once", "model | a: Lua at w.lua:16", "or | b: openai, x at http://127.0.0.1:1, no key", "1. hide_reasoning, sluice.parts.hide_reasoning",
     "2. p, w.lua:3", "only if the function at w.lua:17 says so", "3. w, w.lua:11", "mode monitor: runs beside the answer and changes nothing", "init | p | closed | w.lua:4", "prompt | p | closed | w.lua:5",
     "attempt | p | closed | w.lua:6", "fallback | p | closed | w.lua:7", "then the model answers: a, or if that fails b", "1. w: watches the text as it is here (see below)", "2. hide_reasoning: raw, unit delta, lua/sluice/parts/hide_reasoning.lua:8",
     "response | p | closed | w.lua:8", "tool_call | p | closed | w.lua:9", "finish | p | closed | w.lua:10", "beside the answer, only watched: w", "validate | w | closed | w.lua:12", '1. w: match pattern "x", replace by "y"'];
@@ -324,7 +324,7 @@ return sluice.config { api = 1, listen = ":4001",
     at = next;
   }
   const data = JSON.parse(p.sluice("explain", "w.lua", "--json").out);
-  assert.deepEqual(data.services, [{ name: "judge", url: "http://127.0.0.1:8000", timeout: "5s", max_parallel: 5 }]);
+  assert.deepEqual(data.services, [{ name: "judge", url: "http://127.0.0.1:8000", timeout: "1500ms", max_parallel: 5 }]);
   assert.deepEqual(data.routes[0].monitored.map((m) => [m.policy, m.hooks.request.length, m.filters.length]), [["w", 1, 1]]);
   assert.deepEqual(data.routes[0].policies.map((x) => x.mode), ["enforce", "enforce", "monitor"]);
 });

@@ -50,7 +50,7 @@ services = { directory = function(call)
 end }]] },
   { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header." },
   { "service.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
-  { "service.timeout?", "sluice.Duration", 'For a whole call; "5s" by default. A call may say otherwise.' },
+  { "service.timeout?", "sluice.Duration", 'For a whole call; "1500ms" by default, since all waits of one filter call may take 2 s. A call may say otherwise.' },
   { "service.connect?", "sluice.Duration", "Until the service is reached." },
   { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default." },
   { "service.max_body?", "sluice.Size", 'The largest answer that is taken; "1mb" by default.' },
