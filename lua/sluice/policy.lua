@@ -10,14 +10,12 @@ local frozen = require "sluice.frozen"
 
 local M = {}
 
--- Hooks that this version runs, and those of API 1 that it does not run yet: a guard that would never run is an error.
 M.hooks = { "accept", "validate", "route", "prompt", "attempt", "fallback", "response", "tool_call", "finish", "error", "log" }   -- the order of enum hook
-local runs, later = {}, {}
+local runs = {}
 for _, h in ipairs(M.hooks) do runs[h] = true end
 runs.init, runs.prepare = true, true                    -- once a VM; once a use, while the file loads; the others once an exchange
 local all_hooks = { filter = true }
 for h in pairs(runs) do all_hooks[h] = true end
-for h in pairs(later) do all_hooks[h] = true end
 
 local CHANNELS = { content = 0, reasoning = 1, refusal = 2, tool_args = 3 }
 local DEFAULT_HOLD = 64 * 1024
@@ -158,9 +156,6 @@ local function set_hook(def, k, v)
     def.filters = filters(v, def.name)
     def.filter_file, def.filter_line = select(2, complain.script_level())
     return
-  end
-  if later[k] then
-    return here(('hook "%s" is not supported by this version (it runs %s and filter)'):format(k, table.concat(M.hooks, ", ")))
   end
   if not runs[k] then
     return here(('unknown hook "%s" in policy "%s"%s'):format(tostring(k), def.name, suggest.hint(k, all_hooks)))
@@ -368,8 +363,6 @@ end
 
 -- For the tools.
 M.UNITS, M.CHANNELS, M.KIND, M.FILTER_BIT = UNITS, CHANNELS, KIND, FILTER_BIT
-local here_now = { filter = true }
-for h in pairs(runs) do if not later[h] then here_now[h] = true end end
-known_sets.add { hook = here_now, filter = filter_fields, policy = policy_fields, entry = entry_fields, unit = UNITS, channel = CHANNELS }
+known_sets.add { hook = all_hooks, filter = filter_fields, policy = policy_fields, entry = entry_fields, unit = UNITS, channel = CHANNELS }
 
 return M

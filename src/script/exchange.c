@@ -188,16 +188,22 @@ static const unsigned hook_may[HOOK_COUNT] = {
     [HOOK_RESPONSE] = MAY_REJECT, [HOOK_TOOL_CALL] = MAY_REJECT | MAY_STOP | MAY_DROP, [HOOK_FINISH] = MAY_STOP,
 };
 
+/* What a call that has returned said; nothing is a pass. */
+static void read_result(struct exchange *x, struct call *c, const struct sayer *who, struct verdict *ret)
+{
+    int first = lua_gettop(c->co) - c->n_results + 1;
+
+    memset(ret, 0, sizeof *ret);
+    if (c->n_results > 0 && !lua_isnil(c->co, first))
+        verdict_read(x, c, first, who, ret, NULL);
+}
+
 void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i, struct verdict *ret)
 {
     const struct hook_entry *entry = &x->route->hooks[h][i];
     struct sayer who = { x->route->policies[entry->policy].name, hook_names[h], entry->fn_ref, hook_may[h] };
-    int first = lua_gettop(c->co) - c->n_results + 1;
 
-    memset(ret, 0, sizeof *ret);
-    if (c->n_results == 0 || lua_isnil(c->co, first))
-        return;
-    verdict_read(x, c, first, &who, ret, NULL);
+    read_result(x, c, &who, ret);
 }
 
 /* ---- gates */
@@ -213,11 +219,8 @@ enum call_state exchange_gate(struct exchange *x, struct call *c, int policy, en
 void exchange_gate_verdict(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref, struct verdict *ret)
 {
     struct sayer who = { x->route->policies[policy].name, hook_names[hook], fn_ref, MAY_REJECT | MAY_REPLY };
-    int first = lua_gettop(c->co) - c->n_results + 1;
 
-    memset(ret, 0, sizeof *ret);
-    if (c->n_results > 0 && !lua_isnil(c->co, first))
-        verdict_read(x, c, first, &who, ret, NULL);
+    read_result(x, c, &who, ret);
 }
 
 void exchange_gate_over(struct exchange *x, int fn_ref) { luaL_unref(x->gateway->vm->L, LUA_REGISTRYINDEX, fn_ref); }
@@ -255,11 +258,8 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
 void exchange_answer_verdict(struct exchange *x, struct call *c, const struct model *m, struct verdict *ret)
 {
     struct sayer who = { NULL, "a model's answer(req, out)", m->answer_ref, MAY_REJECT };
-    int first = lua_gettop(c->co) - c->n_results + 1;
 
-    memset(ret, 0, sizeof *ret);
-    if (c->n_results > 0 && !lua_isnil(c->co, first))
-        verdict_read(x, c, first, &who, ret, NULL);
+    read_result(x, c, &who, ret);
 }
 
 const char *exchange_output(struct call *c, size_t *len)

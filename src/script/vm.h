@@ -30,7 +30,6 @@ struct vm *vm_of(lua_State *L);                        /* from any coroutine of 
 void vm_set_now(struct vm *vm, uint64_t now_ms, int64_t unix_ms);  /* before calls; a monotonic clock and the wall clock */
 uint64_t vm_now(const struct vm *vm);
 size_t vm_memory(const struct vm *vm);                 /* bytes in use */
-void vm_count_in(struct vm *vm, struct metrics *metrics);   /* from now on; the metrics of the thread that uses the VM */
 void vm_count_in(struct vm *vm, struct metrics *metrics);   /* lua_calls and lua_killed are counted there from now on; NULL: nowhere */
 void vm_collect(struct vm *vm);                        /* a bounded step of garbage collection, sized by what was allocated since; call once per loop turn */
 
