@@ -152,7 +152,8 @@ end)
 
 local features = {}
 for _, name in ipairs {
-  "filter.raw", "filter.match", "filter.unit", "filter.when", "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "service", "all", "gate", "log", "chain", "parts",
+  "filter.raw", "filter.match", "filter.unit", "filter.when", "filter.parallel", "filter.optimistic", "filter.moved",
+  "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "service", "all", "gate", "log", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end

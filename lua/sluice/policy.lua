@@ -19,6 +19,7 @@ for h in pairs(runs) do all_hooks[h] = true end
 
 local CHANNELS = { content = 0, reasoning = 1, refusal = 2, tool_args = 3 }
 local DEFAULT_HOLD = 64 * 1024
+local PARALLEL_MAX, OPTIMISTIC_PARALLEL = 16, 4         -- checks of one filter at a time
 
 M.definitions = setmetatable({}, { __mode = "k" })      -- P -> what was said about it
 M.part_names = setmetatable({}, { __mode = "k" })       -- what makes a part -> its name in sluice.parts
@@ -36,11 +37,10 @@ M.FILTER_SHADOW = 3                                     -- as in script/gateway.
 local UNITS = { delta = 0, word = 1, line = 2, sentence = 3, paragraph = 4, all = 5 }
 local UNIT_CHARS = 6
 
-local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true, raw_json = true }
-local filter_later = { parallel = true, optimistic = true }
+local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true, raw_json = true,
+  parallel = true, optimistic = true }
 local filter_known = {}
 for k in pairs(filter_fields) do filter_known[k] = true end
-for k in pairs(filter_later) do filter_known[k] = true end
 
 -- A unit as C wants it: kind, chars, overlap; or nil and what is wrong.
 local function unit_of(u, judges)
@@ -90,6 +90,19 @@ local function unit_filter(f, bad)
   return out
 end
 
+-- How many checks run at a time, and whether the text waits for them.
+local function width(f, out, bad)
+  if (f.parallel ~= nil or f.optimistic ~= nil) and f.check == nil then
+    bad(("%s is for check, which only judges"):format(f.parallel ~= nil and "parallel" or "optimistic"))
+  end
+  if f.optimistic ~= nil and type(f.optimistic) ~= "boolean" then bad(("optimistic must be true or false, is %s"):format(schema.show(f.optimistic))) end
+  if f.parallel ~= nil and (math.type(f.parallel) ~= "integer" or f.parallel < 1 or f.parallel > PARALLEL_MAX) then
+    bad(("parallel must be a whole number from 1 to %d, is %s"):format(PARALLEL_MAX, schema.show(f.parallel)))
+  end
+  out.optimistic = f.optimistic == true
+  out.parallel = f.parallel or f.optimistic and OPTIMISTIC_PARALLEL or 1
+end
+
 local function one_filter(f, name)
   local what = ('filter of policy "%s"'):format(name)
   if type(f) ~= "table" then return here(("%s must be a table { text = function(text, ctx, part) ... end }, is %s"):format(what, schema.show(f))) end
@@ -99,9 +112,7 @@ local function one_filter(f, name)
   for k in pairs(f) do keys[#keys + 1] = k end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
   for _, k in ipairs(keys) do
-    if filter_later[k] then
-      bad(('"%s" is not supported by this version'):format(k))
-    elseif not filter_fields[k] then
+    if not filter_fields[k] then
       bad(('unknown setting "%s"%s'):format(tostring(k), suggest.hint(k, filter_known)))
     end
   end
@@ -110,6 +121,7 @@ local function one_filter(f, name)
   if f.match == nil and f.replace ~= nil and not meant.match then bad "replace needs match" end
   if f.replace == nil and not works then bad "needs match and replace, or text = function(text, ctx, part), or check" end
   local out = good and (f.match ~= nil and match_filter(f, bad) or unit_filter(f, bad)) or {}
+  width(f, out, bad)
   if f.when ~= nil and type(f.when) ~= "function" then bad(("when must be a function(ctx), is %s"):format(schema.show(f.when))) end
   out.when = f.when
   out.channels = 0

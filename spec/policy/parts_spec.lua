@@ -92,6 +92,34 @@ describe("extract_think", function()
     it(("makes %q of %q"):format(text, upstream), function() assert.equal(text, text_of(upstream)) end)
   end
 
+  it("moves the thought to the reasoning channel, as it comes", function()
+    local told = assert(t.load { source = [[local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", models = { m = { provider = "openai", url = "http://m.test/v1", model = "x" } }, routes = { a = { path = "/api/stream", target = "m",
+  policies = { sluice.parts.extract_think {} }, front = { name = "f", methods = "GET", done = 'data: {"done":true}\n\n',
+    content = { before = 'data: {"token":', after = "}\n\n" }, reasoning = { before = 'data: {"reasoning":', after = "}\n\n" },
+    read = function(req) req.messages = { { role = "user", content = "x" } } end, error = function(err) return { code = err.code } end } } } }]] })
+    local r = told:ask { q = "x", upstream = { "<think>Hm, ", "2 < 3.</th", "ink>\nYes." } }
+    assert.equal("Hm, 2 < 3.", r.reasoning)
+    assert.equal("Yes.", r.text)
+    assert.equal("never ends </thin", told:ask({ q = "x", upstream = { "<think>never ends </thin" } }).reasoning)
+    assert.equal("", told:ask({ q = "x", upstream = { "<thi" } }).reasoning)
+  end)
+
+  it("drops it if told so", function()
+    local r = gateway("extract_think { drop = true }"):ask { q = "x", upstream = { "<think>Hm</think>Yes." } }
+    assert.equal("Yes.", r.text)
+    assert.equal("", r.reasoning)
+  end)
+
+  it("what it moves passes the filters nearer to the client", function()
+    local r = gateway "mask_secrets {}, sluice.parts.extract_think {}":ask { q = "x", upstream = { "<think>key AKIAIOSFODNN7", "EXAMPLE</think>Yes." } }
+    assert.is_nil(r.reasoning:find("AKIA", 1, true))
+    assert.equal("Yes.", r.text)
+    r = gateway "hide_reasoning {}, sluice.parts.extract_think {}":ask { q = "x", upstream = { "<think>Hm</think>Yes." } }
+    assert.equal("Yes.", r.text)
+    assert.equal("", r.reasoning)
+  end)
+
   it("does not wait when it is no thought", function()
     local r = g:ask { q = "x", upstream = { "Yes", ", <", "b" }, no_shake = true }
     assert.same({ { token = "Yes" }, { token = ", <" }, { token = "b" } }, r.events)

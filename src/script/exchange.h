@@ -103,6 +103,7 @@ struct filter_result {
     enum { FILTER_PASS, FILTER_TEXT, FILTER_VERDICT } kind;   /* PASS: the text as it was, nothing held */
     const char *released; size_t released_len;         /* TEXT: strings of the call's coroutine: valid until call_finish */
     const char *held; size_t held_len;
+    const char *moved; size_t moved_len;               /* for the reasoning channel */
     struct verdict verdict;                            /* VERDICT: REJECT, STOP or WRONG */
 };
 /* `text`: what the filter was shown (a match's text for replace). */

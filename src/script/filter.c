@@ -141,17 +141,24 @@ void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const 
     int first = lua_gettop(co) - c->n_results + 1;
     int type = c->n_results > 0 ? lua_type(co, first) : LUA_TNIL;
     bool has_held = c->n_results > 1 && !lua_isnil(co, first + 1);
+    bool moves = c->n_results > 2 && !lua_isnil(co, first + 2);
     bool dropped = false;
 
     memset(ret, 0, sizeof *ret);
     ret->kind = FILTER_PASS;
-    ret->released = ret->held = "";
-    if (type == LUA_TNIL && !has_held)
+    ret->released = ret->held = ret->moved = "";
+    if (type == LUA_TNIL && !has_held && !moves)
         return;
     if (f->kind != FILTER_RAW && (has_held || (f->judges && type == LUA_TSTRING))) {
         ret->kind = FILTER_VERDICT;
         verdict_wrong(x, &who, &ret->verdict, "%s", f->judges ? "returned a text, but a check only judges"
                                                               : "returned a text to hold, which only a filter with the unit \"delta\" may");
+        return;
+    }
+    if (moves && (f->kind != FILTER_RAW || lua_type(co, first + 2) != LUA_TSTRING)) {
+        ret->kind = FILTER_VERDICT;
+        verdict_wrong(x, &who, &ret->verdict, f->kind != FILTER_RAW ? "returned a text for the reasoning channel, which only a filter with the unit \"delta\" may"
+                                                                    : "returned a %s as the text for the reasoning channel", luaL_typename(co, first + 2));
         return;
     }
     if (type != LUA_TNIL && type != LUA_TSTRING) {
@@ -180,11 +187,13 @@ void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const 
         ret->released = text;
         ret->released_len = len - ret->held_len;
     }
-    if (ret->held_len == 0 && ret->released_len == len && (len == 0 || memcmp(ret->released, text, len) == 0)) {
+    if (moves)
+        ret->moved = lua_tolstring(co, first + 2, &ret->moved_len);
+    if (ret->moved_len == 0 && ret->held_len == 0 && ret->released_len == len && (len == 0 || memcmp(ret->released, text, len) == 0)) {
         ret->kind = FILTER_PASS;
         return;
     }
-    if (!mend_cut(c, ret)) {
+    if (!mend_cut(c, ret) || !utf8_valid(ret->moved, ret->moved_len)) {
         ret->kind = FILTER_VERDICT;
         verdict_wrong(x, &who, &ret->verdict, "returned a text that is no valid UTF-8");
     }

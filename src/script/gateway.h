@@ -101,6 +101,8 @@ struct filter {
     int unit_ref;                                      /* UNITS: function(ctx) -> unit, asked once a block; else LUA_NOREF */
     int when_ref;                                      /* function(ctx) -> whether it applies, asked once a block; else LUA_NOREF */
     bool judges;                                       /* UNITS: check, which returns nothing or a verdict */
+    size_t parallel;                                   /* judges: so many checks at a time [1] */
+    bool optimistic;                                   /* judges: text leaves while its check runs */
     size_t max_hold;                                   /* bytes; default 64 KiB */
     bool overflow_release;                             /* else: stop with policy_error */
 };

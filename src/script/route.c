@@ -94,6 +94,8 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
         f->unit_ref = read_reference(o, L, "unit_fn");
         f->when_ref = read_reference(o, L, "when");
         f->judges = read_flag(L, "judges");
+        f->parallel = (size_t)read_number(L, "parallel");
+        f->optimistic = read_flag(L, "optimistic");
         f->channels = (unsigned)read_number(L, "channels");
         f->max_hold = (size_t)read_number(L, "max_hold");
         f->overflow_release = read_flag(L, "overflow_release");

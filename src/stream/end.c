@@ -12,7 +12,8 @@ void stream_close(struct stream *s, enum reason why)
         return;
     answer_flush(s);
     services_drop(s, NULL);
-    gates_close(s);
+    beside_close(s);
+    s->checks_awaited = s->checks_ready = false;
     call_cancel(&s->call);
     if (s->held & HELD_BY_POLICY)
         s->waited_ms += s->host->now(s->owner) - s->waiting_since;

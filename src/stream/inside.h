@@ -3,9 +3,9 @@
  *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
  *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers
- *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters
+ *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect
- *     services.c calls of services for whatever runs        gate.c     what runs beside the model
+ *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
  *     tools.c    tool calls, gathered until they are whole
  *
@@ -32,7 +32,7 @@ enum state {
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
 enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
-             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_GATE, CLOCK_SHADOW, CLOCK_COUNT };
+             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
@@ -46,8 +46,23 @@ struct held {
     struct scan scan;                                  /* scan.at: what is before has passed (kept as context) */
     bool asked, applies;                               /* when and unit were asked for this block */
     struct unit unit;
+    size_t ahead;                                      /* bytes behind scan.at that have left before their check (optimistic) */
+    bool moved;                                        /* text of this block went to the reasoning channel, and that block did not end */
     struct matcher *match;                             /* what this block looks for, when the filter had to be asked */
 };
+/* A call of Lua that runs beside the stream (beside.c). The first member of what it is of. */
+struct beside {
+    struct list link;
+    struct call call;
+    const struct beside_kind {
+        void (*took)(struct stream *s, struct beside *b, enum call_state got);   /* it has returned or failed */
+        void (*late)(struct stream *s, struct beside *b);                        /* it has waited longer than it may */
+        void (*drop)(struct stream *s, struct beside *b);                        /* ends and frees it */
+    } *kind;
+    uint64_t due, until;                               /* when it is to be resumed (0: news only); when its time is up */
+    bool over;
+};
+
 #define PIECES_MAX 8                                   /* one event gives at most two a channel and the end */
 
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
@@ -99,7 +114,9 @@ struct stream {
     struct call answer;                                /* a Lua model's answer */
     bool answer_started, answer_woken;
     struct list services;                              /* calls of services under way (service_call.running) */
-    struct list gates;                                 /* gate.c */
+    struct list beside;                                /* calls that run beside the stream: gates and checks, in the order they began */
+    size_t n_gates, n_checks;
+    bool checks_ready, checks_awaited;                 /* a check may be there to be collected; the sieve (or the end) waits for one */
     bool source_done, finish_seen, upstream_ended, useful;   /* useful: more than text came */
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
@@ -119,6 +136,10 @@ struct stream {
     bool in_block;                                     /* text of `block` came and its end did not */
     enum channel block;
 
+    const struct piece *piece;                         /* on its way: one of `pieces`, or: */
+    struct piece collected, moved;                     /* what checks let go; what a filter moved to another channel */
+    struct buf moved_text;
+    struct { bool on; const struct piece *piece; size_t stage; struct buf text; } later;   /* the piece that goes on behind the moved one */
     size_t stage;                                      /* the filter at work */
     bool sieving, flushing;                            /* flushing: decide as if the block ended here (overflow = "release") */
     struct buf sieve_text;                             /* on its way from one filter to the next */
@@ -199,12 +220,29 @@ void services_answered(struct stream *s, struct service_call *w);
 void services_expire(struct stream *s);
 void services_wake_all(struct stream *s);
 
-/* gate.c. All but gates_close may close the stream. */
+/* beside.c. begin: it is the stream's from now on; started: what its call did at once; end: it is nobody's. wake and ring may close the stream. */
+void beside_begin(struct stream *s, struct beside *b, const struct beside_kind *kind, uint64_t may_take_ms);
+void beside_started(struct stream *s, struct beside *b, enum call_state got);
+void beside_end(struct stream *s, struct beside *b);
+void beside_wake(struct stream *s, struct call *c);
+void beside_wake_news(struct stream *s);
+void beside_ring(struct stream *s);
+void beside_close(struct stream *s);
+
+/* gate.c. May close the stream. */
 void gates_open(struct stream *s, struct gate_want *wants, enum hook hook);   /* takes the list */
-void gate_wake(struct stream *s, struct call *c);
-void gates_wake_news(struct stream *s);
-void gates_ring(struct stream *s);
-void gates_close(struct stream *s);
+
+/* check.c: checks of the filter at s->stage. The last `own` bytes of the text are what it judges; those before were shown to the check before, too. */
+void check_start(struct stream *s, enum channel channel, const char *text, size_t len, size_t own, bool last);
+enum check_got { CHECK_PASSED, CHECK_FAILED, CHECK_JUDGED };
+struct check_failure { enum reason why; char *message; };   /* message: to be freed */
+/* Appends to `text` what those let go that are over, in order, up to the first that runs, that failed (then all they judged is in `text`) or gave a verdict. */
+enum check_got check_collect(struct stream *s, size_t stage, enum channel channel, struct buf *text, struct check_failure *failure, struct verdict *verdict);
+void check_release(struct stream *s, size_t stage, enum channel channel, struct buf *text);   /* all end; what they judged, to `text` */
+size_t check_count(const struct stream *s, size_t stage, enum channel channel, size_t *held);  /* held: bytes that they judge */
+bool check_find_ready(struct stream *s, size_t *stage, enum channel *channel);                 /* where there is something to collect */
+void check_await(struct stream *s);                    /* holds the stream until sieve_checked lets it go on */
+void checks_close(struct stream *s);
 
 /* tools.c */
 struct json_token;
@@ -224,9 +262,21 @@ void source_await(struct stream *s);                   /* starts the first-token
 void source_gap(struct stream *s);                     /* starts the gap clock anew */
 void source_stop(struct stream *s);                    /* cancels the upstream or the Lua model */
 
+/* stage.c: the filter at s->stage. After NEXT_STAGE, what it let go is in s->sieve_text. */
+enum pass { NEXT_STAGE, WORK_ON, OVER };               /* it is done; it has more to do; the stream waits or has ended */
+const struct filter *stage_filter(const struct stream *s);
+struct held *stage_held(struct stream *s, enum channel c);
+bool stage_is_last(const struct stream *s, const struct piece *p);
+enum pass stage_enter(struct stream *s, const struct piece *p, struct held *h);   /* takes s->sieve_text; never WORK_ON, as stage_work */
+enum pass stage_work(struct stream *s, const struct piece *p, struct held *h);
+enum pass stage_took(struct stream *s, const struct piece *p, struct held *h, enum call_state got);   /* the call that waited is over or waits again */
+void stages_free(struct stream *s);
+
 /* sieve.c */
 void sieve_piece(struct stream *s);                    /* takes pieces[piece_at] as far as it goes */
 void sieve_resume(struct stream *s, enum call_state got);
+void sieve_collect(struct stream *s, size_t stage, enum channel channel);   /* between two pieces: what checks there let go passes the filters behind */
+void sieve_checked(struct stream *s, size_t stage, enum channel channel);   /* a check there is over: goes on if it waits for that */
 void sieve_reset(struct stream *s);                    /* nothing is held */
 void sieve_free(struct stream *s);
 

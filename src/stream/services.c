@@ -99,7 +99,7 @@ static void wake(struct stream *s, struct call *c)
     else if (c == &s->answer)
         s->answer_woken = true;
     else
-        gate_wake(s, c);
+        beside_wake(s, c);
 }
 
 void services_wake_all(struct stream *s)
@@ -108,7 +108,7 @@ void services_wake_all(struct stream *s)
         wake(s, &s->call);
     if (call_open(&s->answer))
         wake(s, &s->answer);
-    gates_wake_news(s);
+    beside_wake_news(s);
 }
 
 void services_expire(struct stream *s)

@@ -86,10 +86,12 @@ void stream_go(struct stream *s, unsigned bit)
 static void pump(struct stream *s)
 {
     enum reason why = REASON_INTERNAL;
+    enum channel channel;
     unsigned steps = 0;
+    size_t stage;
 
     while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
-        if (s->piece_at < s->n_pieces && !list_empty(&s->gates)) {
+        if (s->piece_at < s->n_pieces && s->n_gates > 0) {
             stream_wait(s, HELD_BY_GATE);
             return;
         }
@@ -97,19 +99,19 @@ static void pump(struct stream *s)
             stream_clock(s, CLOCK_TURN, 1);
             return;
         }
+        if (check_find_ready(s, &stage, &channel)) {
+            sieve_collect(s, stage, channel);
+            continue;
+        }
         if (s->piece_at < s->n_pieces) {
             sieve_piece(s);
             continue;
         }
-        switch (source_next(s, &why)) {
-        case SOURCE_MORE:
+        enum source_got got = source_next(s, &why);
+        if (got == SOURCE_MORE)
             return;
-        case SOURCE_PIECES:
-            break;
-        case SOURCE_FAILED:
+        if (got == SOURCE_FAILED)
             attempt_failed(s, why);
-            break;
-        }
     }
 }
 
@@ -157,7 +159,7 @@ static struct stream *new_stream(const struct stream_host *host, void *owner, co
     s->retry_after = s->usage_in = s->usage_out = -1;
     s->exchange.ref = LUA_NOREF;
     list_init(&s->services);
-    list_init(&s->gates);
+    list_init(&s->beside);
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;
     s->tools_wanted = tools_wanted(s);
@@ -360,7 +362,7 @@ static void heartbeat(struct stream *s)
         stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat - quiet);
         return;
     }
-    if (!(s->held & HELD_BY_CLIENT) && list_empty(&s->gates))
+    if (!(s->held & HELD_BY_CLIENT) && s->n_gates == 0)
         answer_heartbeat(s);
     stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat);
 }
@@ -403,8 +405,8 @@ static void ring(struct stream *s, enum clock c)
     case CLOCK_NEWS:
         services_wake_all(s);
         break;
-    case CLOCK_GATE:
-        gates_ring(s);
+    case CLOCK_BESIDE:
+        beside_ring(s);
         break;
     case CLOCK_WAITS:                                  /* the hooks waited longer than they may */
         stream_drop_call(s);

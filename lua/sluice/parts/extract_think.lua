@@ -1,18 +1,19 @@
--- Models without a reasoning channel think aloud in the answer itself: `<think>...</think>` at its beginning. This takes that text out.
+-- Models without a reasoning channel think aloud in the answer itself: `<think>...</think>` at its beginning. This moves that text to the reasoning channel.
 --
 --   sluice.parts.extract_think {}
---   sluice.parts.extract_think { tag = "reasoning", opened = true }
+--   sluice.parts.extract_think { tag = "reasoning", opened = true, drop = true }
 --
--- The text is dropped, as hide_reasoning drops a whole channel; a filter cannot move text to another channel in this version. What follows the closing tag
--- leaves at once, without the blanks before it. A thought that never ends is all dropped: it is no answer.
+-- There it passes the filters of the policies nearer to the client (`hide_reasoning`, a redaction), as reasoning that the model told apart would. What follows
+-- the closing tag leaves at once, without the blanks before it. A thought that never ends is all thought: it is no answer.
 local sluice = require "sluice"
 
 local P = sluice.policy {
   name = "extract_think",
   api  = 1,
-  doc  = "Drops what a model thinks aloud, between tags at the beginning of the answer.",
+  doc  = "Moves what a model thinks aloud, between tags at the beginning of the answer, to the reasoning channel.",
   options = {
     tag    = { type = "string", default = "think", doc = "The tag's name." },
+    drop   = { type = "boolean", default = false, doc = "Nobody is told the thought." },
     opened = { type = "boolean", default = false, doc = "The answer begins within the thought: the opening tag stands in the model's own prompt." },
   },
 }
@@ -34,7 +35,7 @@ local function unfinished(text, mark)
   return 0
 end
 
--- Each phase takes text and says: the phase that follows (nil: this one needs more text), then the rest, or what it lets go and what it holds.
+-- Each phase takes text and says: the phase that follows (nil: this one needs more text), then the rest, or what it lets go; what it holds; the thought in it.
 local phases = {}
 
 function phases.before(text, mark)
@@ -46,10 +47,11 @@ function phases.before(text, mark)
   return "behind", text
 end
 
-function phases.inside(text, mark)
-  local _, stop = text:find(mark.close, 1, true)
-  if stop then return "after", text:sub(stop + 1) end
-  return nil, "", text:sub(#text - unfinished(text, mark.close) + 1)
+function phases.inside(text, mark, last)
+  local at, stop = text:find(mark.close, 1, true)
+  if stop then return "after", text:sub(stop + 1), "", text:sub(1, at - 1) end
+  local cut = #text - (last and 0 or unfinished(text, mark.close))
+  return nil, "", text:sub(cut + 1), text:sub(1, cut)
 end
 
 function phases.after(text)
@@ -63,17 +65,13 @@ function phases.behind(text) return nil, text, "" end
 P.filter = {
   on   = { "content" },
   text = function(text, ctx, part)
-    local s = ctx.state
+    local s, thought = ctx.state, nil
     s.phase = s.phase or (ctx.options.opened and "inside" or "before")
     while true do
-      local next_phase, passed, held = phases[s.phase](text, ctx.prepared)
-      if next_phase then
-        s.phase, text = next_phase, passed
-      elseif part.last and s.phase == "inside" then
-        return ""
-      else
-        return passed, held                               -- at the block's end what is held leaves too
-      end
+      local next_phase, passed, held, found = phases[s.phase](text, ctx.prepared, part.last)
+      thought = not ctx.options.drop and found or thought
+      if not next_phase then return passed, held, thought end   -- at the block's end what is held leaves too
+      s.phase, text = next_phase, passed
     end
   end,
 }

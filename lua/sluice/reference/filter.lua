@@ -22,11 +22,12 @@ P.filter = {
   { "filter.replace?", "string|(async fun(m: sluice.Match, ctx: sluice.Context): (string|sluice.Verdict|nil))",
     "What stands in for a match: a text, or a function; nil leaves the match as it is, sluice.stop ends the answer before it.",
     example = [[P.filter = { match = { "%d%d%d%d+" }, replace = "####" }]] },
-  { "filter.text?", "async fun(text: string, ctx: sluice.Context, part: sluice.Part): released: string|sluice.Verdict|nil, held: string?",
+  { "filter.text?", "async fun(text: string, ctx: sluice.Context, part: sluice.Part): released: string|sluice.Verdict|nil, held: string?, moved: string?",
     "Returns what becomes of the text: nil leaves it, \"\" drops it, sluice.stop ends the answer there, sluice.reject fails it. Raw (no unit): gets what it held, then the new "
-    .. "text, and may return a second text that is held until more comes; nil and a held text hold that ending back.",
+    .. "text, and may return a second text that is held until more comes; nil and a held text hold that ending back. Raw on content: a third "
+    .. "text goes to the reasoning channel, through the filters there that are nearer to the client.",
     params = { text = "With a unit: one unit. Raw: what was held, then the new text.", ctx = "This request.", part = "`part.channel`, `part.last`." },
-    errors = { "a held text from a filter with a unit", "text that is no valid UTF-8" },
+    errors = { "a held text, or one to move, from a filter with a unit", "a text to move from a filter on another channel than content", "text that is no valid UTF-8" },
     example = [[
 P.filter = {
   text = function(text, _, part)                  -- "(c)" may be cut anywhere
@@ -42,6 +43,29 @@ P.filter = {
 P.filter = {
   unit  = "sentence",
   check = function(text)
+    if text:find("forbidden", 1, true) then return sluice.stop { reason = "content_filter" } end
+  end,
+}]] },
+  { "filter.parallel?", "integer", "For check: so many checks of one block may run at a time, 1 to 16; 1 by default. What they judge leaves in order, each piece after its check; "
+    .. "what stands behind a stop never leaves. For checks that wait for a service.",
+    errors = { "without check" },
+    example = [[
+local judge = sluice.service "judge"
+P.filter = {
+  unit = "sentence", parallel = 4,
+  check = function(text)
+    local res = judge:post("/", { json = { text = text } })
+    if not res or res.status ~= 200 then return sluice.stop { reason = "content_filter" } end
+  end,
+}]] },
+  { "filter.optimistic?", "boolean", "For check: text leaves as it comes, before its check is over; only the end of the answer waits for all checks. What a stop or a reject comes too "
+    .. "late for was seen by the client: whatever the model said while `filter.parallel` checks (4 by default) were on their way. For judges whose no may come late.",
+    errors = { "without check" },
+    example = [[
+P.filter = {
+  unit = { chars = 400, overlap = 60 }, optimistic = true,
+  check = function(text)
+    sluice.sleep "200ms"                            -- a judge, say
     if text:find("forbidden", 1, true) then return sluice.stop { reason = "content_filter" } end
   end,
 }]] },

@@ -40,6 +40,9 @@ local function filter_lines(i, f)
     or ("%s, unit %s, %s"):format(f.kind, f.unit, f.at)
   local rows = { { "on", table.concat(f.channels, ", ") } }
   if f.when then rows[#rows + 1] = { "when", "the function at " .. f.when .. " says so" } end
+  if f.kind == "check" and (f.optimistic or f.parallel > 1) then
+    rows[#rows + 1] = { "checks", ("up to %d at a time; %s"):format(f.parallel, f.optimistic and "text leaves before its check is over" or "text leaves in order, after its check") }
+  end
   rows[#rows + 1] = { "holds", ("up to %s, then %s"):format(f.max_hold, f.overflow == "stop" and "the answer ends" or "what is held is let go") }
   rows[#rows + 1] = { "fails", f.on_error == "open" and "open: unfiltered text goes on" or "closed" }
   return ("    %d. %s: %s\n%s"):format(i, f.policy, what, text.columns(rows, "       "))

@@ -152,7 +152,8 @@ local function filter_of(r, f)
     unit = not is_match and unit_of(f) or nil, match = is_match and (f.match and matchers(f.match) or "what " .. place(f.match_fn) .. " gives") or nil,
     replace = f.replace, when = f.when and place(f.when) or nil, at = f.fn and place(f.fn) or nil, max_hold = size(f.max_hold),
     overflow = f.overflow_release and "release" or "stop", on_error = fails(p, "filter"),
-  }, { "policy", "kind", "match", "replace", "unit", "channels", "when", "max_hold", "overflow", "on_error", "at" })
+    parallel = f.judges and f.parallel or nil, optimistic = f.judges and f.optimistic or nil,
+  }, { "policy", "kind", "match", "replace", "unit", "channels", "parallel", "optimistic", "when", "max_hold", "overflow", "on_error", "at" })
 end
 
 local function filters_of(r, list)
