@@ -39,7 +39,7 @@ static const char help[] =
     "  --strict             check: a warning is a failure\n"
     "  --json               check, explain: for programs\n"
     "  --markdown           help: the whole reference as a page\n"
-    "  --force              types: write over files that differ\n"
+    "  --force              types: write over files that differ; reload: end the streams of the oldest generation instead of waiting for them\n"
     "  --lua DIR            read the modules of lua/ from DIR instead of the built-in ones (development)\n"
     "  --help, --version\n"
     "\n"
@@ -196,9 +196,10 @@ static unsigned share_of(const char *text)
 
 static int ask(const struct command *c)                /* the running gateway of this file */
 {
+    bool force = c->n_said > (c->canary ? 1 : 0);
     char command[40];
 
-    snprintf(command, sizeof command, "%s", c->name);
+    snprintf(command, sizeof command, "%s%s", c->name, force ? " force" : "");
     if (c->canary) {
         unsigned share = share_of(c->canary);
 
@@ -206,7 +207,7 @@ static int ask(const struct command *c)                /* the running gateway of
             fprintf(stderr, "sluice: reload: --canary must be a share such as 5%% (0.1%% to 99.9%%), is %s\n", c->canary);
             return EXIT_USAGE;
         }
-        snprintf(command, sizeof command, "canary %u", share);
+        snprintf(command, sizeof command, "canary %u%s", share, force ? " force" : "");
     }
     return control_ask(c->file, command);
 }
@@ -225,7 +226,7 @@ static const struct command_kind {
     { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", "", 1, run },
     { "check", "a gateway file", "sluice check FILE [--strict] [--json]", "--strict --json", 1, check },
     { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, explain },
-    { "reload", "a gateway file", "sluice reload FILE [--canary SHARE]", "--canary", 1, ask },
+    { "reload", "a gateway file", "sluice reload FILE [--canary SHARE] [--force]", "--canary --force", 1, ask },
     { "promote", "a gateway file", "sluice promote FILE", "", 1, ask },
     { "rollback", "a gateway file", "sluice rollback FILE", "", 1, ask },
     { "status", "a gateway file", "sluice status FILE", "", 1, ask },

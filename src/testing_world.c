@@ -319,7 +319,7 @@ static int world_shutdown(lua_State *L)                 /* world:shutdown(id) ->
 
     enter(p, L);
     if (p->stream)
-        stream_shutdown(p->stream);
+        stream_shutdown(p->stream, REASON_SHUTTING_DOWN);
     return leave(p, L);
 }
 

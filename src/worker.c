@@ -41,7 +41,7 @@ struct order {
     struct list link;
     enum worker_order what;
     struct generation *g;
-    unsigned share;
+    unsigned n;
 };
 
 static struct order *next_order(struct worker *w)
@@ -64,13 +64,16 @@ static void follow(struct worker *w, struct order *o)
         site_reload(w->site, o->g);
         break;
     case WORKER_CANARY:
-        site_canary(w->site, o->g, o->share);
+        site_canary(w->site, o->g, o->n);
         break;
     case WORKER_PROMOTE:
         site_promote(w->site);
         break;
     case WORKER_ROLLBACK:
         site_rollback(w->site);
+        break;
+    case WORKER_FORCE:
+        site_force(w->site, o->n);
         break;
     }
 }
@@ -86,6 +89,12 @@ static void on_wanted(uv_async_t *a)
     }
     if (atomic_exchange(&w->drain, false))
         site_drain(w->site, on_drained, w);
+}
+
+static void on_full(void *owner)
+{
+    struct worker *w = owner;
+    w->options.on_full(w->options.owner, w);
 }
 
 /* The file was checked by the process before; it may have changed since, so nothing is taken for granted. */
@@ -107,6 +116,7 @@ static int begin(struct worker *w)
     int failed = site_open(&w->site, &w->loop, g, w->options.port, w->options.workers, &w->metrics);
     if (failed == 0) {
         w->port = site_port(w->site);
+        site_on_full(w->site, on_full, w);
         return 0;
     }
     log_say(LOG_ERROR, "listen", "cannot listen at %s: %s", where, uv_strerror(failed));
@@ -163,11 +173,11 @@ int worker_port(const struct worker *w) { return w->port; }
 
 struct metrics *worker_metrics(struct worker *w) { return &w->metrics; }
 
-void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned share)
+void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned n)
 {
     struct order *o = mem_alloc(sizeof *o);
 
-    *o = (struct order){ .what = what, .g = g, .share = share };
+    *o = (struct order){ .what = what, .g = g, .n = n };
     uv_mutex_lock(&w->lock);
     list_append(&w->orders, &o->link);
     uv_mutex_unlock(&w->lock);

@@ -14,6 +14,7 @@ struct worker_options {
     const char *lua_dir;                               /* NULL: the compiled-in modules */
     int port;                                          /* 0: the file's */
     int workers;                                       /* how many there are: they share the address and the process */
+    void (*on_full)(void *owner, struct worker *w);    /* the same thread: its Lua stays full; see site_on_full */
     void (*on_end)(void *owner);                       /* called on the worker's thread, when it has nothing left to do */
     void *owner;
 };
@@ -23,8 +24,8 @@ int worker_open(struct worker **ret, const struct worker_options *options);
 int worker_port(const struct worker *w);
 struct metrics *worker_metrics(struct worker *w);
 /* What is served from now on; `g` is taken; in the order of these calls, of one thread; not after worker_drain. See serve/site.h. */
-enum worker_order { WORKER_RELOAD, WORKER_CANARY, WORKER_PROMOTE, WORKER_ROLLBACK };
-void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned share);
+enum worker_order { WORKER_RELOAD, WORKER_CANARY, WORKER_PROMOTE, WORKER_ROLLBACK, WORKER_FORCE };
+void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned n);   /* n: a canary's share; force: so many generations */
 void worker_drain(struct worker *w);                   /* finish what runs, then end; any thread */
 void worker_close(struct worker *w);                   /* waits for the thread's end (after worker_drain) and frees */
 

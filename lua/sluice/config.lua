@@ -225,7 +225,7 @@ local whole = schema.record({
   api = { api_version, required = "write api = 1" },
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
-  memory = { schema.size },
+  memory = { schema.size }, generations = { schema.integer(2, 64) },
   services = { schema.map(service, "a service", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
@@ -428,7 +428,7 @@ function M.check(result, main, for_spec)
   local l = c.limits or {}
   local out = {
     host = c.listen.host, port = c.listen.port, trusted = c.trusted_proxies or {}, workers = c.workers or 0, drain = c.drain or 30000,
-    memory = c.memory or 0, models = {}, routes = {},
+    memory = c.memory or 0, generations = c.generations or 4, models = {}, routes = {},
     limits = {
       head_bytes = l.head or 0, body_bytes = l.body or 0, connections = l.connections or 0, head_ms = l.head_timeout or 0,
       body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,

@@ -32,6 +32,7 @@ function M.load(file, text, root)
   end
   host.loading(false)
   if M.keep then M.kept = { file = file, gateway = result, at = at, sources = sandbox.sources } end
+  if result then result.digest = sandbox.digest() end
   sandbox.sources = {}
   local lines = complain.finish()
   if #lines > 0 then return nil, lines end

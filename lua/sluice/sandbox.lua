@@ -5,7 +5,7 @@ local frozen = require "sluice.frozen"
 local suggest = require "sluice.suggest"
 local blame = require("sluice.complain").blame
 
-local M = { sources = {} }         -- sources: text of each file by its path, while loading
+local M = { sources = {}, files = {} }   -- while loading: the text of each Lua file by its path; the digest of each other file
 
 local FILE_MAX = 4 * 1024 * 1024
 
@@ -90,7 +90,7 @@ local loaded, root = {}, nil
 function M.begin(file, dir)
   root = dir or file:match("^(.*)/[^/]*$")
   loaded = {}
-  M.sources = {}
+  M.sources, M.files = {}, {}
 end
 
 -- The path of a file that the operator named, relative to the gateway file.
@@ -107,7 +107,17 @@ function M.text_file(name)
   local path = M.resolve(name)
   local text, why = host.read_file(path, FILE_MAX)
   if not text then return nil, ("%s: %s"):format(path, why) end
+  M.files[path] = host.sha256(text)
   return text, path
+end
+
+-- Of all that was read since `begin`: the same texts give the same.
+function M.digest()
+  local sums = {}
+  for path, text in pairs(M.sources) do sums[#sums + 1] = path .. "\0" .. host.sha256(text) end
+  for path, sum in pairs(M.files) do sums[#sums + 1] = path .. "\0" .. sum end
+  table.sort(sums)
+  return host.sha256(table.concat(sums, "\n"))
 end
 
 -- The last line of a file that has been read on which something is written.

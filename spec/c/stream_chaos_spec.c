@@ -238,7 +238,7 @@ static void step(struct chaos *p, uint64_t *lot)
         p->gone = true;
         stream_client_gone(p->stream);
     } else if (what == 29 && check_random(lot) % 16 == 0) {
-        stream_shutdown(p->stream);
+        stream_shutdown(p->stream, REASON_SHUTTING_DOWN);
     } else if (p->wake) {
         tick(p);
     }

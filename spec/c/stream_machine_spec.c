@@ -426,7 +426,7 @@ static void shutdown_at_every_point(void)
             begin_stream(&p, filtered ? "all" : "plain");
             if (n)
                 stream_upstream_bytes(p.stream, bytes.data, n);
-            stream_shutdown(p.stream);
+            stream_shutdown(p.stream, REASON_SHUTTING_DOWN);
             over(&p);
             CHECK(p.cancelled);
             CHECK(strstr(whole(&p), "\"code\":\"shutting_down\"") != NULL);

@@ -48,7 +48,7 @@ play("reload: a good file serves new requests, a broken one changes nothing and 
   assert.match((await sluice("reload")).err, /no list \(init of policy "p"\)/);
   assert.equal(await says(g), "two");
   write(g, marked("five", { listen: "127.0.0.1:1" }));
-  assert.match((await sluice("reload")).out, /^\(listen, workers and limits are read at the start only/);
+  assert.match((await sluice("reload")).out, /^\(listen, workers, generations and limits are read at the start only/);
 });
 
 for (const share of [["5%", 5], ["0.5%", 1], ["50%", 100]])
@@ -120,6 +120,33 @@ play("a fifth generation waits until the oldest has ended, and the command says 
     await call.complete();
     await a.all();
   }
+});
+
+play("--force ends the streams of the oldest generation, each with one error event, and nobody else's", async (stage) => {
+  const up = await stage.upstream();
+  const { g, sluice } = await stageOf(stage, marked("one", { upstream: up.url, top: "generations = 2," }));
+  const begin = async () => {
+    const a = await g.ask("x"), call = await up.call();
+    await call.stream();
+    await call.token("a");
+    await a.token();
+    return { a, call };
+  };
+  const old = [await begin(), await begin()];
+  assert.equal((await sluice("reload", "--force")).code, 0, "with room for it, force is a reload");
+  await g.turn();
+  const young = await begin();
+  assert.match((await sluice("reload", "--force")).out, /^generation 3 serves new requests\n$/);
+  for (const { a, call } of old) {
+    const { tokens, end } = await a.all();
+    assert.deepEqual([tokens, end.code], [["a"], "replaced"]);
+    await call.gone();
+    assert.equal((await g.request(a)).generation, 1);
+  }
+  await young.call.token("b");
+  await young.call.complete();
+  assert.deepEqual((await young.a.all()).tokens, ["a", "b"]);
+  assert.equal((await sluice("status", "--force")).code, 2, "force is the reload's");
 });
 
 play("nobody there, a bad share, an unknown file: a sentence each", async (stage) => {

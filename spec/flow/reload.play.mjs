@@ -195,3 +195,58 @@ play("limits survive a reload; what needs a new start is told", async (stage) =>
   await third.head();
   assert.equal(third.status, 429);
 });
+
+// A policy that keeps what it should not. Each request costs 100 kB of the 4 MB that the worker's Lua may use.
+const hoarder = (up, more = "") => marked(up, "h", {
+  top: 'memory = "4mb",', code: `local kept = {}
+local P = sluice.policy { name = "p" }
+function P.validate(req) if req.query.q == "keep" then kept[#kept + 1] = ("x"):rep(100000) end end${more}`,
+});
+
+async function fill(g) {
+  for (let i = 0; i < 34; i++) await (await g.ask("keep")).all();
+}
+
+play("a worker whose Lua stays full begins anew with a fresh one of the same generation; running streams end on the old", async (stage) => {
+  const up = await stage.upstream();
+  up.serve(async (call) => {
+    await call.stream();
+    await call.token("x");
+    if (call.question === "long") await up.news.until(() => up.goOn, "the rotations", 100_000);
+    await call.complete();
+  });
+  const g = await stage.gateway(hoarder(up));
+  const long = await g.ask("long");
+  assert.equal(await long.token(), "x");
+  for (let round = 1; round <= 2; round++) {
+    await fill(g);
+    await eventually(async () => {
+      await (await g.ask("x")).all();
+      return g.log.filter((l) => l.event === "rotation" && l.generation === 1).length === round;
+    }, "a fresh VM", 100_000);
+  }
+  assert.deepEqual((await (await g.ask("keep")).all()).tokens, ["x"]);
+  up.goOn = true;
+  up.news.tell();
+  const { tokens, end } = await long.all();
+  assert.deepEqual([tokens, end], [["x"], "[DONE]"]);
+  const m = await eventually(async () => {
+    const m = await g.metrics();
+    return m.generations_open === 1 && m;
+  }, "the full one to be let go");
+  assert.deepEqual([m.rotations, m.reloads, m.streams_failed, m.lua_killed], [2, 0, 0, 0]);
+});
+
+play("no rotation to files that were not loaded, nor to what is full from its beginning: it is told", async (stage) => {
+  const up = await stage.upstream();
+  up.serve((call) => call.tell(["x"]));
+  const g = await stage.gateway(hoarder(up));
+  write(g, hoarder(up, "\n-- changed"));
+  await fill(g);
+  await eventually(async () => {
+    await (await g.ask("x")).all();
+    return g.log.some((l) => l.event === "rotation" && /the files have changed: reload them/.test(l.message ?? ""));
+  }, "the word that the files have changed", 100_000);
+  assert.equal((await g.metrics()).rotations, 0);
+  assert.equal((await reload(g)).generation, 2);
+});

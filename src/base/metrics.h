@@ -32,6 +32,7 @@
     X(lua_slow,               "Lua calls that took longer than a tenth of their CPU budget")    \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
     X(reloads,                "times the gateway file was read again and taken over")     \
+    X(rotations,              "times a worker whose Lua was full began anew with a fresh one")   \
     X(generations_open,       "generations that are current or still have streams")       \
     X(loop_lag_events,        "loop turns that took longer than 10 ms")                   \
     X(loop_lag_ms,            "milliseconds spent in such turns")

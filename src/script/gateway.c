@@ -179,6 +179,8 @@ static void whole(struct loaded *o, lua_State *L)
     g->workers = (int)read_number(L, "workers");
     g->drain = (uint64_t)read_number(L, "drain");
     g->memory = (size_t)read_number(L, "memory");
+    g->generations = (unsigned)read_number(L, "generations");
+    g->digest = read_text(o, L, "digest");
     limits(L, g);
     g->n_trusted = read_list(L, "trusted");            /* t trusted */
     g->trusted = read_array(o, g->n_trusted, sizeof *g->trusted);
@@ -304,6 +306,7 @@ int gateway_load_text(struct gateway **ret, struct vm *vm, const char *file, con
     vm->gateway = &o->g;
     lua_gc(vm->L, LUA_GCCOLLECT);                      /* what loading left behind */
     vm->collecting = false;
+    vm->kept = vm->used;
     vm->collect_at = vm->used + vm->used / 2;
     *ret = &o->g;
     return 0;

@@ -140,6 +140,8 @@ struct gateway {
     size_t n_trusted;
     int workers;                                       /* 0: cores */
     size_t memory;                                     /* the VM's cap, already set by gateway_load; 0: as it was opened */
+    unsigned generations;                              /* so many readings of the file may be in use at a time */
+    const char *digest;                                /* of every file that was read: the same text gives the same */
     uint64_t drain;                                    /* ms to finish streams after SIGTERM [30 s] */
     struct {                                           /* 0: net's default */
         size_t head_bytes, body_bytes;

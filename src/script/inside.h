@@ -77,6 +77,7 @@ struct vm {
 
     /* Garbage collection. */
     bool collecting;                                   /* within a cycle */
+    size_t kept;                                       /* bytes in use after the last whole cycle */
     size_t collect_at;                                 /* bytes in use that start the next cycle */
     uint64_t collected_until;                          /* `allocated` at the last step */
 

@@ -104,11 +104,14 @@ void vm_collect(struct vm *vm)
     vm->collecting = true;
     if (lua_gc(vm->L, LUA_GCSTEP, (int)(since / 1024))) {
         vm->collecting = false;
+        vm->kept = vm->used;
         vm->collect_at = vm->used + vm->used / 2;
         if (vm->collect_at > vm->cap / 4 * 3 && vm->used < vm->cap / 4 * 3)
             vm->collect_at = vm->cap / 4 * 3;
     }
 }
+
+bool vm_is_full(const struct vm *vm) { return vm->kept > vm->cap / 5 * 4; }
 
 /* ---- coroutines */
 

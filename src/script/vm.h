@@ -33,6 +33,8 @@ size_t vm_memory(const struct vm *vm);                 /* bytes in use */
 void vm_count_in(struct vm *vm, struct metrics *metrics);   /* lua_calls and lua_killed are counted there from now on; NULL: nowhere */
 void vm_collect(struct vm *vm);                        /* a bounded step of garbage collection, sized by what was allocated since; call once per loop turn */
 
+bool vm_is_full(const struct vm *vm);                  /* more than 80 % of its memory stayed in use after a whole cycle of collection */
+
 /* The watchdog: one thread for the process that looks each millisecond whether a VM's current call has outlasted its budget; then it signals
  * (SIGURG) the VM's thread, whose handler arms a hook that ends the call. Start before any vm_open, stop after the last vm_close. Without it calls have no CPU bound. */
 int watchdog_start(void);

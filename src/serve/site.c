@@ -17,6 +17,7 @@
 
 #define LAG_MS 10                                      /* a loop turn longer than this is counted */
 #define TICK_MS 500
+#define FULL_AGAIN_MS 10000                            /* between two calls of on_full */
 #define FLUSH_MS 1000                                  /* after the drain deadline: time for the last bytes to leave */
 
 struct site {
@@ -34,6 +35,9 @@ struct site {
     uint64_t drain_until;
     void (*on_drained)(void *owner);
     void *drained_owner;
+    void (*on_full)(void *owner);                      /* NULL: nobody asked */
+    void *full_owner;
+    uint64_t full_at;                                  /* when it was called last; 0: never */
     int handles;                                       /* still open */
 };
 
@@ -225,15 +229,27 @@ static void maybe_drained(struct site *s)
     s->on_drained(s->drained_owner);
 }
 
+static void look_at_memory(struct site *s)
+{
+    uint64_t now = uv_now(s->ground.loop);
+
+    if (!s->on_full || !vm_is_full(s->ground.generation->vm) || (s->full_at && now - s->full_at < FULL_AGAIN_MS))
+        return;
+    s->full_at = now;
+    s->on_full(s->full_owner);
+}
+
 static void on_tick(uv_timer_t *t)
 {
     struct site *s = t->data;
 
     visit_sweep(&s->ground, false);
-    if (!s->draining)
+    if (!s->draining) {
+        look_at_memory(s);
         return;
+    }
     if (uv_now(s->ground.loop) >= s->drain_until)
-        visit_shutdown_all(&s->ground);
+        visit_shutdown_all(&s->ground, NULL);
     maybe_drained(s);
 }
 
@@ -339,6 +355,28 @@ void site_rollback(struct site *s)
     if (s->canary)
         list_append(&s->retired, &s->canary->link);
     s->canary = NULL;
+}
+
+void site_force(struct site *s, unsigned generations)
+{
+    struct generation *oldest = NULL;
+    unsigned n = s->canary ? 2 : 1;
+
+    list_each(it, &s->retired) {
+        struct generation *g = list_of(it, struct generation, link);
+
+        n++;
+        if (!oldest || g->gateway->generation < oldest->gateway->generation)
+            oldest = g;
+    }
+    if (n >= generations && oldest)
+        visit_shutdown_all(&s->ground, oldest);
+}
+
+void site_on_full(struct site *s, void (*on_full)(void *owner), void *owner)
+{
+    s->on_full = on_full;
+    s->full_owner = owner;
 }
 
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)

@@ -23,6 +23,10 @@ void site_reload(struct site *s, struct generation *g);
 void site_canary(struct site *s, struct generation *g, unsigned share);
 void site_promote(struct site *s);
 void site_rollback(struct site *s);
+/* Once `generations` are in use, the streams of the oldest end now, each with one error event. */
+void site_force(struct site *s, unsigned generations);
+/* Is called when the current generation's Lua stays full (vm_is_full), again at times while it does: site_reload with a fresh one of the same number helps. */
+void site_on_full(struct site *s, void (*on_full)(void *owner), void *owner);
 int site_port(const struct site *s);
 /* Accept no more, let streams finish until the gateway's drain time, then end each with one error event; calls on_drained once, when all is gone. */
 void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner);

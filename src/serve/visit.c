@@ -378,10 +378,14 @@ void visit_start(struct visit_ground *g, struct generation *begins, struct conn 
     stream_open(&v->stream, &network, v, v->generation->gateway, r, &facts, g->metrics);
 }
 
-void visit_shutdown_all(struct visit_ground *g)
+void visit_shutdown_all(struct visit_ground *g, const struct generation *of)
 {
-    list_each_safe(it, &g->visits)
-        stream_shutdown(list_of(it, struct visit, link)->stream);
+    list_each_safe(it, &g->visits) {
+        struct visit *v = list_of(it, struct visit, link);
+
+        if (!of || v->generation == of)
+            stream_shutdown(v->stream, of ? REASON_REPLACED : REASON_SHUTTING_DOWN);
+    }
 }
 
 void visit_sweep(struct visit_ground *g, bool all)

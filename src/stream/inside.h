@@ -194,7 +194,7 @@ void shadows_open(struct stream *s);
 void shadows_start(struct stream *s);
 void shadow_text(struct stream *s, size_t i, enum channel c, const char *text, size_t len, bool last);
 void shadows_end(struct stream *s, bool complete);     /* the answer is over */
-void shadows_shutdown(struct stream *s);
+void shadows_shutdown(struct stream *s, enum reason why);
 bool shadows_run(struct stream *s);                    /* they get their turn; true: some are not over */
 void shadows_tell(const struct stream *s, struct buf *out);   /* "pii:would_change,judge:would_reject:topic" */
 void shadows_free(struct stream *s);

@@ -31,6 +31,7 @@
     X(POLICY_MEMORY,       "policy_memory",             500, "policy",   "A policy of this gateway needed too much memory; the answer was ended.") \
     X(DEPENDENCY_FAILED,   "dependency_failed",         503, "policy",   "A service that this gateway needs did not answer; ask again.")   \
     X(MODEL_ERROR,         "model_error",               500, "gateway",  "The model of this gateway failed; the answer was ended.")         \
+    X(REPLACED,            "replaced",                  503, "gateway",  "What answered you here was replaced before it was done; ask again.") \
     X(SHUTTING_DOWN,       "shutting_down",             503, "gateway",  "The gateway is shutting down; ask again.")                        \
     X(INTERNAL,            "internal_error",            500, "gateway",  "The gateway failed.")
 

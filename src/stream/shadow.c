@@ -249,11 +249,11 @@ void shadows_end(struct stream *s, bool complete)
     }
 }
 
-void shadows_shutdown(struct stream *s)
+void shadows_shutdown(struct stream *s, enum reason why)
 {
     for (size_t i = 0; s->shadows && i < s->route->n_shadows; i++)
         if (s->shadows[i].stream)
-            stream_shutdown(s->shadows[i].stream);
+            stream_shutdown(s->shadows[i].stream, why);
 }
 
 bool shadows_run(struct stream *s)

@@ -337,16 +337,16 @@ void stream_drop_call(struct stream *s)
     s->due[CLOCK_CALL] = s->due[CLOCK_WAITS] = 0;
 }
 
-void stream_shutdown(struct stream *s)
+void stream_shutdown(struct stream *s, enum reason why)
 {
     if (s->state == CLOSED)
         return;
-    shadows_shutdown(s);
+    shadows_shutdown(s, why);
     if (s->state == LOGGING) {                         /* its log hooks had their time */
         stream_drop_call(s);
         s->logged = true;
     } else {
-        stream_fail(s, REASON_SHUTTING_DOWN);
+        stream_fail(s, why);
     }
     settle(s);
 }

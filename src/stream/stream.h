@@ -63,7 +63,7 @@ void stream_service_answer(struct stream *s, struct service_call *w);           
 void stream_drained(struct stream *s);                                          /* the client took what waited */
 void stream_client_gone(struct stream *s);                                      /* the host must not be asked for the client's side any more */
 void stream_tick(struct stream *s);                                             /* the alarm rang (early or late does no harm) */
-void stream_shutdown(struct stream *s);                                         /* drain deadline: one error event, then the end */
+void stream_shutdown(struct stream *s, enum reason why);                        /* its time is over (SHUTTING_DOWN, REPLACED): one error event, then the end */
 
 const char *stream_id(const struct stream *s);
 /* Until stream_free. What policies told by ctx:tag, values as text; the most bytes that one filter held back. */

@@ -2,7 +2,7 @@
 return {
   title = "Configuration",
   text = "`return sluice.config { ... }` ends the gateway file. Numbers and sizes may be given as texts, as sluice.env gives them. A reload (SIGHUP) reads models, routes and "
-    .. "policies again; address, workers, memory and limits count at the start only.",
+    .. "policies again; address, workers, generations and limits count at the start only.",
   classes = {
     { "config", "sluice.Config", "What sluice.config takes.", exact = true },
     { "limits", "sluice.Limits", "What a client may send and hold.", exact = true },
@@ -25,7 +25,10 @@ models = {
   { "config.trusted_proxies?", "string|string[]", 'Networks or addresses whose X-Forwarded-For counts: "10.0.0.0/8, ::1".' },
   { "config.workers?", "integer|string", "Threads; 0 (the default) for one for each core." },
   { "config.drain?", "sluice.Duration", 'How long running streams may still take when the gateway ends; "30s" by default.' },
-  { "config.memory?", "sluice.Size", 'The most that the Lua of one worker may use; "64mb" by default, "4mb" at least.' },
+  { "config.memory?", "sluice.Size", 'The most that the Lua of one worker may use; "64mb" by default, "4mb" at least. A worker whose Lua keeps more than 80 % of it begins anew '
+    .. "with a fresh one, from the same files; what runs ends with what it began with." },
+  { "config.generations?", "integer", "How many readings of the file may be in use at a time, the current one among them; 4 by default, 2 at least. Beyond, a reload waits for the "
+    .. "streams of the oldest to end; `sluice reload --force` ends them." },
   { "config.limits?", "sluice.Limits", "What a client may send and hold." },
 
   { "limits.head?", "sluice.Size", 'Request line and headers; "64kb" by default. Beyond: 431.' },
