@@ -196,18 +196,15 @@ static int world_ask(lua_State *L)                      /* world:ask { method, p
     p->body_len = strlen(p->body);
     read_headers(L, p);
 
-    const struct route *route = NULL;
-    for (size_t i = 0; i < w->gateway->n_routes && !route; i++)
-        for (size_t k = 0; k < w->gateway->routes[i].n_paths; k++)
-            if (!w->gateway->routes[i].files && strcmp(w->gateway->routes[i].paths[k], p->request.path) == 0)
-                route = &w->gateway->routes[i];
+    const struct front *front = NULL;
+    const struct route *route = gateway_route(w->gateway, p->request.path, &front);
     if (!route) {
         free_play(p);
         return luaL_error(L, "no route has this path");
     }
     snprintf(id, sizeof id, "test-%d", p->id);
     enter(p, L);
-    struct stream_facts facts = { .id = id, .ip = p->request.ip, .request = &p->request };
+    struct stream_facts facts = { .id = id, .ip = p->request.ip, .front = front, .request = &p->request };
     stream_open(&p->stream, &testing_host, p, w->gateway, route, &facts, &w->metrics);
     leave(p, L);
     lua_pushinteger(L, p->id);

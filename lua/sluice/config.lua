@@ -102,7 +102,7 @@ end
 local model_record = schema.record({
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
   url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
-  answer = { schema.func },
+  answer = { schema.func }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
 }, "a model")
 
 local function model(v, at)
@@ -193,9 +193,33 @@ local function policies(v, at)
   return out
 end
 
+-- The names or tables of fronts; what they are is looked up with the paths (dialect.fronts).
+local function front_names(v)
+  if type(v) ~= "table" or v[1] == nil then return { v } end
+  return v
+end
+
+-- Which models clients may ask for: { "smart", "fast" }, or { ["gpt-4o"] = "smart", best = { "smart", "fast" } }. A list of { name =, plan = }.
+local function offered(v, at)
+  if type(v) ~= "table" or next(v) == nil then return at:complain('must be the models that clients may ask for: { "smart", "fast" } or { best = { "smart", "fast" } }') end
+  local names, out = {}, {}
+  local one = schema.text("the name of a model")
+  for k in pairs(v) do names[#names + 1] = k end
+  table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+  for _, k in ipairs(names) do
+    local here = at:child(k)
+    if type(k) == "string" then
+      out[#out + 1] = { name = k, plan = schema.list(one)(v[k], here) }
+    elseif one(v[k], here) then
+      out[#out + 1] = { name = v[k], plan = { v[k] } }
+    end
+  end
+  return out
+end
+
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
-  front = { function(v, at) return dialect.resolve("front", v, at) end },
+  front = { front_names }, models = { offered },
   target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
@@ -204,12 +228,17 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "policies", "timeout", "heartbeat" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
-    if v.front == nil and not meant.front then at:complain('"front" is missing: what its clients speak, such as front = "token" (or files = "DIR" to serve files)') end
-    if v.target == nil and not meant.target then at:complain('"target" is missing: the name of the model that answers') end
+    if not meant.front and r.path then
+      r.fronts = dialect.fronts(r.path, r.front, at)
+      r.path = {}
+      for i, f in ipairs(r.fronts) do r.path[i] = f.path end
+    end
+    if v.target == nil and v.models == nil and not meant.target then at:complain('"target" is missing: the name of the model that answers (or models, those that clients may ask for)') end
+    if v.target == nil and r.models then r.target = r.models[1] and r.models[1].plan end
   end
   return r
 end
@@ -279,6 +308,12 @@ local function check_names(c, raw, meant, at)
       check_model(target, function(text) here:child("target"):complain(text) end)
     end
     if v and v.target and #v.target > PLAN_MAX then here:child("target"):complain(("names %d models; at most %d are tried"):format(#v.target, PLAN_MAX)) end
+    for _, offer in ipairs(v and v.models or {}) do
+      for _, target in ipairs(offer.plan) do
+        check_model(target, function(text) here:child("models"):child(offer.name):complain(text) end)
+      end
+      if #offer.plan > PLAN_MAX then here:child("models"):child(offer.name):complain(("names %d models; at most %d are tried"):format(#offer.plan, PLAN_MAX)) end
+    end
     local written = raw.routes[r.name].path
     for i, p in ipairs(v and v.path or {}) do
       if paths[p] then
@@ -305,17 +340,11 @@ end
 local function normal_model(m)
   local v = m.value
   local d = v.provider
-  local places = {}
-  local tool_places = {}
-  if d then
-    for i, name in ipairs(dialect.places) do places[i] = d.places[name] or "" end
-    for i, name in ipairs(dialect.tool_places) do tool_places[i] = d.tool[name] or "" end
-  end
-  local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name },
-    "field in a model:", { name = true, model = true, url = true, key = true, provider = true })
+  local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
+    "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
     name = m.name, url = v.url, ca = v.ca, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
-    dialect = d and { name = d.name, places = places, tool_places = tool_places, done = d.done or "", request = d.request } or nil,
+    dialect = d and dialect.compiled(d) or nil,
   }
 end
 
@@ -358,19 +387,17 @@ local function normal_route(r)
   local v = r.value
   if v.files then return { name = r.name, paths = v.path, files = v.files, policies = {}, hooks = {}, filters = {}, clocks = { 0, 0, 0, 0 }, heartbeat = 0 } end
   local out, hooks, filters, shadows = normal_policies(v.policies or {})
-  local f = v.front
   local clocks_ms = clock_list(v.timeout, { 10000, 60000, 60000, 0 })
+  local fronts, offers = {}, nil
+  for i, f in ipairs(v.fronts) do fronts[i] = dialect.compiled_front(f.front) end
+  for _, offer in ipairs(v.models or {}) do
+    offers = offers or { names = {}, plans = {} }
+    offers.names[#offers.names + 1], offers.plans[offer.name] = offer.name, offer.plan
+  end
   return {
-    table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target },
+    table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
-    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows,
-    front = {
-      name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error,
-      content_before = f.content.before, content_after = f.content.after,
-      tool_before = f.tool and f.tool.before, tool_after = f.tool and f.tool.after,
-      finish_before = f.finish and f.finish.before, finish_after = f.finish and f.finish.after,
-      reasoning_before = f.reasoning and f.reasoning.before, reasoning_after = f.reasoning and f.reasoning.after,
-    },
+    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
 

@@ -7,14 +7,19 @@ local record = require "sluice.record"
 local request = require "sluice.request"
 local context = require "sluice.context"
 local shown = require "sluice.shown"
+local answer = require "sluice.answer"
+local upstream = require "sluice.upstream"
+local verdicts = require "sluice.verdict"
 local unit_of = require("sluice.policy").unit_of
 
-local REQ, EXTRA, TRY = record.REQ, record.EXTRA, record.TRY
+local REQ, EXTRA, ROUTE = record.REQ, record.EXTRA, record.ROUTE
 local unknown, set_of = record.unknown, record.set_of
 local set_header = context.set_header
 
 local M = {}
-for name, f in pairs(shown) do if type(f) == "function" then M[name] = f end end
+for _, file in ipairs { shown, answer, upstream } do
+  for name, f in pairs(file) do if type(f) == "function" then M[name] = f end end
+end
 
 -- ---- part: one shared table for each channel and each `last`
 
@@ -29,32 +34,16 @@ M.out = frozen.library("out", { text = host.out_text })
 
 -- ---- calls from C
 
--- The front reads the request.
-function M.read(x, read)
+-- The front reads the request. Returns its verdict, or the plan of the model that the client named, where the route offers models.
+function M.read(x, read, has_answer)
   local req = x[REQ]
   local verdict = read(req)
+  if verdict ~= nil then return verdict end
   if type(req.messages) ~= "table" then error("the front set req.messages to something that is no list", 0) end
-  return verdict
-end
-
--- What the dialect wants to send: path, { name, value, name, value ... }, body text. A value may be a list whose parts (texts, secrets) C joins.
-function M.request(x, ask, model)
-  local try = x[TRY]
-  local r = ask(try or x[REQ], model)
-  if type(r) ~= "table" then error(("the dialect's request returned %s, not a table"):format(type(r)), 0) end
-  if type(r.path) ~= "string" or not (r.path == "" or r.path:find("^[/?][^%s%c#]*$")) then error("the dialect's request returned no path that begins with /", 0) end
-  local body = r.body
-  if type(body) == "table" then body = host.json.encode(body) end
-  if type(body) ~= "string" then error("the dialect's request returned no body", 0) end
-  local headers, names = {}, {}
-  if try then r.headers = shown.with_headers(r.headers or {}, try.headers) end
-  for name in pairs(r.headers or {}) do
-    if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then error(("the dialect's request returned %q as a header name"):format(tostring(name)), 0) end
-    names[#names + 1] = name
-  end
-  host.table.sort(names)
-  for _, name in ipairs(names) do headers[#headers + 1], headers[#headers + 2] = name, r.headers[name] end
-  return r.path, headers, body
+  if has_answer then answer.begin(x, req) end
+  local offers, model = x[ROUTE].offers, rawget(req, "model")
+  if not offers or model == nil then return nil end
+  return offers.plans[model] or verdicts.reject(404, "model_not_found", ("There is no model %s here."):format(host.json.encode(model)))
 end
 
 local err_fields = set_of { "kind", "status", "code", "type", "message", "headers_sent", "policy", "hook", "retry_after", "upstream", "retryable", "extra" }
@@ -119,14 +108,19 @@ function M.block(when, unit, match, ctx, judges)
   return true, kind, chars, overlap, matcher
 end
 
--- The front's JSON for an error.
-function M.error_body(x, front_error, ...)
+-- A failure as the front tells it: what the hooks see of it, and the front's table.
+function answer.error_of(x, front_error, ...)
   local err = err_of(x, ...)
   local body = front_error(err)
   if type(body) ~= "table" then error("the front's error returned no table", 0) end
   for k, v in pairs(err.extra or {}) do
     if body[k] == nil then body[k] = v end
   end
+  return err, body
+end
+
+function M.error_body(...)
+  local _, body = answer.error_of(...)
   return host.json.encode(body)
 end
 

@@ -9,7 +9,7 @@ local by_colon = record.by_colon
 local facts = record.facts
 
 local head_fields = { "method", "path", "headers", "query", "ip", "dialect" }
-local body_fields = { "model", "messages", "params", "tools", "stream", "body" }
+local body_fields = { "model", "messages", "params", "tools", "stream", "include_usage", "body" }
 local methods = {}
 
 local in_head = set_of(head_fields)

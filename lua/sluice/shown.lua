@@ -156,22 +156,23 @@ function usage_mt.__index(_, k)
 end
 
 -- What a model used, as far as it was told.
-local function usage_of(x, input, output, tokens)
-  return setmetatable({ input = input or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = output or tokens,
+local function usage_of(x, input, output, cached, reasoning, tokens)
+  return setmetatable({ cached = cached, reasoning = reasoning, input = input or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = output or tokens,
     estimated = input == nil or output == nil }, usage_mt)
 end
 
-function M.finish(x, reason, tokens, usage_in, usage_out)
-  x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, usage_in, usage_out, tokens) }
+function M.finish(x, reason, tokens, input, output, cached, reasoning)
+  x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, input, output, cached, reasoning, tokens) }
 end
 
-function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, usage_in, usage_out)
+function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, input, output, cached, reasoning)
   x[SUMMARY] = setmetatable({
     finish = reason, status = status, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
-    usage = usage_of(x, usage_in, usage_out, tokens),
+    usage = usage_of(x, input, output, cached, reasoning, tokens),
   }, sum_mt)
 end
 
+M.usage_of = usage_of
 M.known = { try = in_try, call = call_fields, sum = sum_fields, usage = usage_fields }
 M.with_headers = with_headers
 

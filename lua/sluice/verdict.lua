@@ -28,6 +28,8 @@ local function verdict(fields)
   return v
 end
 
+function M.is(v) return v ~= nil and said[v] ~= nil end
+
 local function field(v, name, kind, what)
   if v ~= nil and type(v) ~= kind then
     blame(("%s: %s must be a %s, is %s"):format(what, name, kind, schema.show(v)))

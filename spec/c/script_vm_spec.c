@@ -45,22 +45,23 @@ static void a_failed_allocation_hurts_one_exchange(void)
     cap = w.vm->cap;
     for (size_t room = 0; room < 40000; room += 97) {
         struct failure f = { 0 };
-        struct summary sum = { "done", 200, 1, 1, 1, 1, 0, -1, -1 };
+        struct summary sum = { "done", 200, 1, 1, 1, 1, 0, { -1, -1, -1, -1 } };
         struct http_request r = { .method = "GET", .path = "/", .query = "q=hello", .headers = headers, .n_headers = 3, .minor = 1 };
         struct exchange_facts facts = { "x1", &r, "192.0.2.7" };
         struct buf body = BUF_EMPTY;
         struct filter_result fr;
+        struct asked asked;
         struct verdict v;
         struct call c;
         bool good = true;
 
         lua_gc(w.vm->L, LUA_GCCOLLECT);
         w.vm->cap = w.vm->used + room;
-        if (exchange_open(&w.x, w.g, &w.g->routes[0], &facts) == 0) {
+        if (exchange_open(&w.x, w.g, &w.g->routes[0], w.g->routes[0].fronts[0], &facts) == 0) {
             enum hook order[] = { HOOK_ACCEPT, HOOK_VALIDATE, HOOK_LOG };
 
             for (int i = 0; i < 3; i++) {
-                if (order[i] == HOOK_VALIDATE && exchange_read(&w.x, NULL, 0, &f) != 0)
+                if (order[i] == HOOK_VALIDATE && exchange_read(&w.x, NULL, 0, &asked, &f) != 0)
                     good = false;
                 if (order[i] == HOOK_LOG)
                     exchange_summary(&w.x, &sum);

@@ -134,16 +134,17 @@ static inline void world_exchange(struct world *w, const char *method, const cha
     struct http_request r = { .method = method, .path = "/", .query = query, .headers = headers, .n_headers = n, .minor = 1, .ip = "192.0.2.7" };
     struct exchange_facts facts = { "x1", &r, "192.0.2.7" };
 
-    CHECK_INT(0, exchange_open(&w->x, w->g, &w->g->routes[0], &facts));
+    CHECK_INT(0, exchange_open(&w->x, w->g, &w->g->routes[0], w->g->routes[0].fronts[0], &facts));
 }
 
 /* Opens an exchange and reads its request. */
 static inline void world_ask(struct world *w, const char *query)
 {
     struct failure f = { 0 };
+    struct asked asked;
 
     world_exchange(w, "GET", query, NULL, 0);
-    CHECK_INT(0, exchange_read(&w->x, NULL, 0, &f));
+    CHECK_INT(0, exchange_read(&w->x, NULL, 0, &asked, &f));
 }
 
 /* Runs hook i of kind h to its end and gives its verdict; a failed call gives its message in `failed` (to be freed) instead. */

@@ -247,7 +247,7 @@ static void step(struct chaos *p, uint64_t *lot)
 static void run(uint64_t seed)
 {
     struct http_request r = { .method = seed % 17 ? "GET" : seed % 2 ? "HEAD" : "OPTIONS", .path = "/r", .query = "q=x", .minor = 1, .ip = "192.0.2.7" };
-    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .request = &r };
+    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = world.g->routes[0].fronts[0], .request = &r };
     struct chaos p = { .now = 1000 + seed * 100000 };
     uint64_t lot = seed * 2654435761u + 1;
 

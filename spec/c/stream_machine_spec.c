@@ -162,7 +162,7 @@ static void tick_until_still(struct play *p)
 static void begin(struct play *p, const char *name)
 {
     struct http_request r = { .method = "GET", .path = "/", .query = "q=why", .minor = 1, .ip = "192.0.2.7" };
-    struct stream_facts facts = { .id = "s1", .ip = "192.0.2.7", .request = &r };
+    struct stream_facts facts = { .id = "s1", .ip = "192.0.2.7", .front = route(name)->fronts[0], .request = &r };
 
     memset(p, 0, sizeof *p);
     p->now = 1000;

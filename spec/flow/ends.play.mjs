@@ -189,7 +189,15 @@ play("no such host: upstream_resolve_failed", async (stage) => {
   await before(stage, null, g, 502, "upstream_resolve_failed");
 });
 
-for (const status of [400, 401, 403, 404, 500, 502, 503])
+for (const status of [400, 413, 422])
+  play(`HTTP ${status}: the client gets it, in the model's words; no key of ours is in them`, async (stage) => {
+    const { up, g } = await stage.pair();
+    const a = await before(stage, up, g, status, "upstream_refused", (call) => call.reply(status, { "Content-Type": "application/json" }, `{"error":{"message":"no, not with ${KEY}"}}`));
+    assert.equal((await a.json()).error, "no, not with ***");
+    assert.equal((await g.request(a)).upstream_status, status);
+  });
+
+for (const status of [401, 403, 404, 500, 502, 503])
   play(`HTTP ${status}: upstream_status`, async (stage) => {
     const { up, g } = await stage.pair();
     const a = await before(stage, up, g, 502, "upstream_status", (call) => call.reply(status, { "Content-Type": "application/json", "Retry-After": "7" }, '{"error":{"message":"secret detail"}}'));

@@ -44,9 +44,23 @@ describe("the plan", function()
   end)
 
   it("does not ask another model what the first found wrong with the request", function()
-    local r = gateway(""):ask { q = "x", upstream = { smart = { t.fail(400) }, plain = { "hello" } } }
-    assert.equal("upstream_status", r.error.code)
-    assert.equal(1, #r.upstream)
+    for _, status in ipairs { 400, 413, 422 } do
+      local r = gateway(""):ask { q = "x", upstream = { smart = { t.fail(status, nil, { error = { message = "'q' is too odd" } }) }, plain = { "hello" } } }
+      assert.equal("upstream_refused", r.error.code)
+      assert.equal("'q' is too odd", r.error.error)
+      assert.equal(status, r.status)
+      assert.equal(1, #r.upstream)
+    end
+  end)
+
+  it("tells nobody what a model says of our own key or name for it", function()
+    for _, status in ipairs { 401, 403, 404 } do
+      local r = gateway("", '"smart"'):ask { q = "x", upstream = { t.fail(status, nil, { error = { message = "bad key" } }) } }
+      assert.equal("upstream_status", r.error.code)
+      assert.equal(502, r.status)
+      assert.is_nil(r.error.error:find "bad key")
+      assert.equal("bad key", r.logs[#r.logs].detail)
+    end
   end)
 
   it("is over once text was sent: an error event, no second model", function()
@@ -139,7 +153,7 @@ describe("fallback", function()
       return sluice.reply(ctx.vars.seen)
     end]]
     local r = g:ask { q = "x", upstream = { smart = { t.fail(500), t.fail(400), t.reset() }, plain = { t.close() } } }
-    assert.equal("smart:upstream_status:500:1 smart:upstream_status:400:2 smart:upstream_reset:nil:3 plain:upstream_truncated:nil:4 ", r.text)
+    assert.equal("smart:upstream_status:500:1 smart:upstream_refused:400:2 smart:upstream_reset:nil:3 plain:upstream_truncated:nil:4 ", r.text)
     assert.equal(4, #r.upstream)
   end)
 

@@ -46,6 +46,7 @@ void verdict_free(struct verdict *v);
 struct exchange {
     const struct gateway *gateway;
     const struct route *route;
+    const struct front *front;                         /* what this client speaks */
     const char *id;                                    /* of the stream; lives as long */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
@@ -57,7 +58,7 @@ struct exchange_facts {
     const char *ip;                                    /* the client's, behind trusted proxies */
 };
 
-int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts);
+int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct front *f, const struct exchange_facts *facts);
 /* Asks each policy's only_if, once, before accept. 0 and x->off; or -1: one of them failed, told in the log; *policy is its index. */
 int exchange_only_if(struct exchange *x, size_t *policy);
 /* For a policy in monitor mode: the same exchange with a copy of the request, and of what policies shared so far. 0 or -1. */
@@ -67,14 +68,20 @@ void exchange_close(struct exchange *x);               /* a ctx that a script ke
 
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong
  * with the request (400 bad_query ...) or with us (500). */
-int exchange_read(struct exchange *x, const char *body, size_t len, struct failure *f);
+struct asked {                                         /* what C needs of it */
+    bool stream;                                       /* the client wants events, not one document */
+    const struct model *plan[PLAN_MAX];                /* by the model that it named, when the route offers models; n_plan 0: the route's target */
+    size_t n_plan;
+};
+int exchange_read(struct exchange *x, const char *body, size_t len, struct asked *ret, struct failure *f);
 
 /* What the hooks of the answer are shown, made before the first of a phase runs. Each 0, or -1: no memory. The model is the one that is tried. */
 struct tried { const struct model *model; unsigned number; const char *code, *message; int status; int64_t retry_after; };
 int exchange_try(struct exchange *x, const struct tried *t, bool copy);             /* attempt: with `copy` a fresh copy of the request; ctx.target */
 int exchange_failed(struct exchange *x, const struct tried *t);                     /* fallback: why the try failed (code, message, status) */
 int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n);   /* response */
-int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, int64_t usage_in, int64_t usage_out);   /* finish; reason NULL: not told */
+struct usage { int64_t input, output, cached, reasoning; };   /* tokens; -1: not told */
+int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, const struct usage *u);   /* finish; reason NULL: not told */
 
 int exchange_tool(struct exchange *x, const struct buf *id, const struct buf *name, const struct buf *args);   /* tool_call: one whole call */
 /* After the tool_call hooks: what they made of its arguments, as JSON, in place of *args if they changed. 0; or -1: it is no JSON any more, told in the log. */
@@ -115,16 +122,60 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
 void exchange_answer_verdict(struct exchange *x, struct call *c, const struct model *m, struct verdict *ret);
 const char *exchange_output(struct call *c, size_t *len);
 
-/* The upstream request that the model's dialect makes of req. Owned. 0 or -1 and *f. */
+/* The upstream request that the model's dialect makes of req. Owned. 0; or -1 and *f: what the dialect cannot say (400), or our mistake. may_pass: nobody
+ * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). */
 struct upstream_request {
     const char *target;                                /* the model's name in the gateway file; constant */
     char *url;
     struct header *headers;                            /* names and values owned */
     size_t n_headers;
     struct buf body;
+    bool pass;                                         /* the answer's bytes go to the client as they come */
+    bool stream;                                       /* the answer is a stream of events; else one document */
+    unsigned n;                                        /* choices that were asked for, at least 1 */
 };
-int exchange_request(struct exchange *x, const struct model *m, struct upstream_request *ret, struct failure *f);
+int exchange_request(struct exchange *x, const struct model *m, bool may_pass, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
+
+/* What a rare event means, as the dialect's event(event, out) says it, in order. 0; or -1: the dialect failed, told in the log. */
+struct event_op {
+    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE } kind;
+    unsigned choice;
+    enum channel channel;                              /* TEXT */
+    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says */
+    struct buf name, id;                               /* TOOL; ERROR: name is its code */
+    long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
+    int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
+};
+struct event_ops { struct event_op *ops; size_t n; };
+int exchange_event(struct exchange *x, const struct model *m, const char *bytes, size_t len, struct event_ops *ret);
+void event_ops_free(struct event_ops *o);
+
+/* What an error answer says of itself; each may be NULL. */
+struct upstream_error { char *message, *code, *type; };
+void exchange_upstream_error(struct exchange *x, const struct model *m, int status, const char *body, size_t len, struct upstream_error *ret);
+void upstream_error_free(struct upstream_error *e);
+/* The embeddings in a provider's document as OpenAI's document, appended. 0 or -1. */
+int exchange_embedded(struct exchange *x, const struct model *m, const char *body, size_t len, struct buf *out);
+
+/* What a front with functions says at the edges of an answer's blocks (see struct front); each appends to `out`. `sequence` runs through one answer.
+ * 0; or -1: the front failed, told in the log. */
+struct front_block { unsigned choice; enum channel channel; unsigned index; };   /* index: of all blocks and tool calls of the answer */
+int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
+int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after);   /* before NULL: it cannot tell this channel */
+int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
+struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments; };
+int exchange_front_tool(struct exchange *x, const struct front_call *t, uint64_t *sequence, struct buf *out);
+struct front_end { const char *const *finish; unsigned n; struct usage usage; uint64_t tokens; };   /* the finish reason of each choice */
+int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out);
+int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out);
+/* The whole answer as one document. */
+struct gathered { unsigned choice; enum channel channel; struct buf text, id, name; };   /* channel TOOL_ARGS: a tool call, text its arguments */
+int exchange_front_whole(struct exchange *x, const struct front_end *end, const struct gathered *blocks, size_t n, struct buf *out);
+int exchange_front_respond(struct exchange *x, struct buf *out);
+/* The model's name as the client knows it; lives until the next call into Lua. */
+const char *exchange_public_model(struct exchange *x);
+bool exchange_wants_usage(struct exchange *x);         /* the client asked for usage, or gets it without asking */
 
 /* Runs all error hooks of the route (they may not wait) and lets them change *f. Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
 void exchange_shape_error(struct exchange *x, struct failure *f);
@@ -138,7 +189,7 @@ struct summary {                                       /* what log(sum, ctx) see
     int status;
     uint64_t tokens, bytes;                            /* pieces of text received, bytes of text sent */
     int64_t first_token_ms, total_ms, held_ms;         /* -1: never */
-    int64_t usage_in, usage_out;                       /* -1: not reported */
+    struct usage usage;
 };
 void exchange_summary(struct exchange *x, const struct summary *s);
 /* Calls fn for each ctx:tag(name, value) so far, values as text. */

@@ -10,7 +10,7 @@
 
 /* Slots of the record; lua/sluice/record.lua names the same. */
 enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY,
-       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_CTX };
+       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_ANSWER, X_CTX };
 
 /* Begins a call of a policy's: its log lines can name it. */
 void exchange_begin(const struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook);
@@ -24,6 +24,7 @@ void exchange_push(lua_State *L, const struct exchange *x);                     
 void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
 void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
 void exchange_push_headers(lua_State *L, const struct header *headers, size_t n);  /* names in lower case */
+int exchange_push_failure(lua_State *L, const struct failure *f);                  /* the ten values that exchange.lua's err_of takes; how many */
 /* A text, a number, a secret, or a list of these: appended to `out`, as a header's value. Raises what it cannot be. */
 void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name);
 int exchange_check_may_wait(lua_State *L, const char *what);                       /* raises a sentence when Lua cannot be left here; 0 */

@@ -19,7 +19,7 @@ static void push_text(lua_State *L, const char *s)
         lua_pushnil(L);
 }
 
-static void push_failure(lua_State *L, const struct failure *f)   /* pushes the ten fields that exchange.lua's err_of takes */
+int exchange_push_failure(lua_State *L, const struct failure *f)
 {
     lua_pushinteger(L, f->status);
     push_text(L, f->code ? f->code : "internal_error");
@@ -37,6 +37,7 @@ static void push_failure(lua_State *L, const struct failure *f)   /* pushes the 
         lua_pushinteger(L, f->upstream_status);
     else
         lua_pushnil(L);
+    return 10;
 }
 
 static void take_text(lua_State *L, int idx, char **to)
@@ -56,7 +57,7 @@ static int error_entry(lua_State *L)                   /* (job) */
     exchange_push(L, job->x);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->entry->fn_ref);
     exchange_push_ctx(L, job->x, job->entry->policy);
-    push_failure(L, f);
+    exchange_push_failure(L, f);
     lua_call(L, 13, 5);                                /* job status code message type retry_after */
     if (lua_isinteger(L, 2))
         f->status = (int)lua_tointeger(L, 2);
@@ -94,8 +95,8 @@ static int body_entry(lua_State *L)                    /* (job) */
 
     exchange_push_function(L, "error_body");
     exchange_push(L, job->x);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->route->front->error_ref);
-    push_failure(L, job->f);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->front->error_ref);
+    exchange_push_failure(L, job->f);
     lua_call(L, 12, 1);                                /* job json */
     s = lua_tolstring(L, -1, &len);
     buf_append(job->out, s, len);
@@ -110,7 +111,7 @@ void exchange_error_body(struct exchange *x, const struct failure *f, struct buf
     struct call c;
     bool good = false;
 
-    if (x->ref != LUA_NOREF && x->route->front) {
+    if (x->ref != LUA_NOREF) {
         good = exchange_run(x, &c, body_entry, &job, HOOK_MS, "a front may not wait") == CALL_RETURNED && c.n_results == 0;
         if (!good)
             log_say(LOG_ERROR, "front.failed", "%s", c.message ? c.message : "the front's error raised a verdict");

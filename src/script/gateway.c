@@ -98,37 +98,88 @@ void read_clocks(lua_State *L, struct clocks *ret)
 
 /* ---- the parts */
 
-static struct json_places *places(struct loaded *o, lua_State *L, const char *list, int n, const char *dialect_name)   /* dialect -> dialect */
+static struct json_places *places(struct loaded *o, lua_State *L, const char *list, const char *dialect_name, size_t *n)   /* dialect -> dialect */
 {
-    const char *paths[PLACE_COUNT], *bad = NULL;
+    const char *paths[PLACES_MAX], *bad = NULL;
     struct json_places *p;
+    size_t len = read_list(L, list);                   /* dialect places */
 
-    read_list(L, list);                                /* dialect places */
-    for (int i = 0; i < n; i++) {
-        lua_rawgeti(L, -1, i + 1);                     /* dialect places path */
+    assert(len <= PLACES_MAX);
+    for (size_t i = 0; i < len; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* dialect places path */
         paths[i] = read_own(o, mem_string(lua_tostring(L, -1)));
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* dialect */
-    p = json_places_compile(paths, (size_t)n, &bad);
+    p = json_places_compile(paths, len, &bad);
     if (!p)
         luaL_error(L, "the dialect \"%s\" names a place that cannot be read: \"%s\"", dialect_name, bad ? bad : "?");
     o->places = mem_resize(o->places, (o->n_places + 1) * sizeof *o->places);
     o->places[o->n_places++] = p;
+    *n = len;
     return p;
+}
+
+static void event_kinds(struct loaded *o, lua_State *L, struct dialect *d)   /* dialect -> dialect */
+{
+    d->n_kinds = read_list(L, "kinds");                /* dialect kinds */
+    d->kinds = read_array(o, d->n_kinds, sizeof *d->kinds);
+    for (size_t i = 0; i < d->n_kinds; i++) {
+        struct event_kind *k = &d->kinds[i];
+
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* dialect kinds kind */
+        k->name = read_text(o, L, "name");
+        k->name_len = strlen(k->name);
+        k->rare = read_flag(L, "rare");
+        k->ends = read_flag(L, "ends");
+        d->ends_said = d->ends_said || k->ends;
+        read_list(L, "at");                            /* dialect kinds kind at */
+        for (int p = 0; p < PLACE_COUNT; p++) {
+            lua_rawgeti(L, -1, p + 1);
+            k->at[p] = (unsigned char)lua_tointeger(L, -1);
+            lua_pop(L, 1);
+        }
+        d->ends_said = d->ends_said || k->at[PLACE_DONE];
+        lua_pop(L, 2);                                 /* dialect kinds */
+    }
+    lua_pop(L, 1);                                     /* dialect */
 }
 
 static const struct dialect *dialect(struct loaded *o, lua_State *L)   /* model -> model */
 {
     struct dialect *d = NULL;
+    size_t n;
 
     if (lua_getfield(L, -1, "dialect") == LUA_TTABLE) {   /* model dialect */
         d = read_array(o, 1, sizeof *d);
         d->name = read_text(o, L, "name");
+        d->ndjson = read_flag(L, "ndjson");
         d->done = read_text(o, L, "done");
         d->request_ref = read_reference(o, L, "request");
-        d->places = places(o, L, "places", PLACE_COUNT, d->name);
-        d->tool_places = places(o, L, "tool_places", TOOL_PLACE_COUNT, d->name);
+        d->event_ref = read_reference(o, L, "event");
+        d->error_ref = read_reference(o, L, "error");
+        d->embed_request_ref = read_reference(o, L, "embed_request");
+        d->embed_answer_ref = read_reference(o, L, "embed_answer");
+        d->kind_at = (unsigned)read_number(L, "kind_at");
+        d->rare_from = (size_t)read_number(L, "rare_from");
+        d->n_rare = (size_t)read_number(L, "n_rare");
+        d->places = places(o, L, "paths", d->name, &d->n_places);
+        d->whole = places(o, L, "whole", d->name, &n);
+        d->tool_places = places(o, L, "tool", d->name, &n);
+        event_kinds(o, L, d);
+        n = read_list(L, "tool");                      /* model dialect tool */
+        lua_rawgeti(L, -1, TOOL_INDEX + 1);
+        d->tools_numbered = lua_rawlen(L, -1) > 0;
+        lua_pop(L, 2);                                 /* model dialect */
+        n = read_list(L, "finish_words");              /* model dialect words */
+        d->n_finish_words = n / 2;
+        d->finish_words = read_array(o, n, sizeof *d->finish_words);
+        for (size_t i = 0; i < n; i++) {
+            lua_rawgeti(L, -1, (lua_Integer)i + 1);
+            d->finish_words[i] = read_own(o, mem_string(lua_tostring(L, -1)));
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);                                 /* model dialect */
     }
     lua_pop(L, 1);                                     /* model */
     return d;
@@ -334,6 +385,20 @@ const struct model *gateway_model(const struct gateway *g, const char *name)
     for (size_t i = 0; i < g->n_models; i++) {
         if (strcmp(g->models[i].name, name) == 0)
             return &g->models[i];
+    }
+    return NULL;
+}
+
+const struct route *gateway_route(const struct gateway *g, const char *path, const struct front **front)
+{
+    for (size_t i = 0; i < g->n_routes; i++) {
+        if (g->routes[i].files)
+            continue;
+        for (size_t k = 0; k < g->routes[i].n_paths; k++)
+            if (strcmp(g->routes[i].paths[k], path) == 0) {
+                *front = g->routes[i].fronts[k];
+                return &g->routes[i];
+            }
     }
     return NULL;
 }

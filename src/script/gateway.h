@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "match/unit.h"
 #include "script/service.h"
+#include "wire/http.h"
 #include "wire/ip.h"
 #include "wire/json.h"
 
@@ -29,30 +30,65 @@ extern const char *const hook_names[HOOK_COUNT];
 enum channel { CHANNEL_CONTENT, CHANNEL_REASONING, CHANNEL_REFUSAL, CHANNEL_TOOL_ARGS, CHANNEL_COUNT };
 extern const char *const channel_names[CHANNEL_COUNT];
 
-/* Places that a dialect declares in its events; absent ones are "". Their order is the order of dialect.places' results. */
-enum place { PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_TOOLS, PLACE_COUNT };
+/* Places that a dialect declares in its events, in the order of lua/sluice/dialect.lua's M.places. */
+enum place {
+    PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_USAGE_CACHED, PLACE_USAGE_REASONING,
+    PLACE_TOOLS, PLACE_MODEL, PLACE_CHOICE, PLACE_TOOL_INDEX, PLACE_TOOL_ARGUMENTS, PLACE_DONE, PLACE_COUNT
+};
 enum tool_place { TOOL_INDEX, TOOL_ID, TOOL_NAME, TOOL_ARGUMENTS, TOOL_PLACE_COUNT };   /* in one item of PLACE_TOOLS */
+#define PLACES_MAX 96                                  /* of all kinds of a dialect's events together */
 
 struct clocks {                                        /* milliseconds; 0: no such clock */
     uint64_t connect, first_token, gap, total;
 };
 
+struct event_kind {                                    /* where one kind of event holds what */
+    const char *name;                                  /* the word at dialect.kind_at; "" when all events are alike */
+    size_t name_len;
+    unsigned char at[PLACE_COUNT];                     /* 1 + the index among dialect.places; 0: this kind has no such place */
+    bool rare, ends;                                   /* Lua reads it; the stream is over with it */
+};
+
 struct dialect {                                       /* what an upstream speaks: lua/sluice/dialects/NAME.lua */
     const char *name;
-    struct json_places *places;                        /* PLACE_COUNT of them; a place the dialect lacks never matches */
+    bool ndjson;                                       /* a line is an event; else server-sent events */
+    struct json_places *places;                        /* n_places of them: those of all kinds, the kind itself, the rare ones */
+    size_t n_places;
+    unsigned kind_at;                                  /* 1 + the index of the place that tells the kind; 0: all events are alike */
+    struct event_kind *kinds;
+    size_t n_kinds;
+    size_t rare_from, n_rare;                          /* places whose presence makes an event rare */
+    struct json_places *whole;                         /* PLACE_COUNT of them: in an answer that is one document */
     struct json_places *tool_places;                   /* TOOL_PLACE_COUNT of them */
+    bool ends_said;                                    /* it has an event that ends the stream, which may not be missing */
+    bool tools_numbered;                               /* the items tell which call they are of; else each is a call */
     const char *done;                                  /* data of the event that ends the stream: "[DONE]"; "" when there is none */
+    const char **finish_words;                         /* the dialect's word, OpenAI's word, ... */
+    size_t n_finish_words;                             /* pairs */
     int request_ref;                                   /* function(req, model) -> { path, headers, body } */
+    int event_ref, error_ref;                          /* function(event, out), function(status, body); LUA_NOREF: none */
+    int embed_request_ref, embed_answer_ref;           /* the same for embeddings; LUA_NOREF: it makes none; its document is OpenAI's */
 };
+
+enum operation { OPERATION_CHAT, OPERATION_EMBED };
 
 struct front {                                         /* what clients of a route speak */
     const char *name;
     const char *methods;                               /* "GET, HEAD, OPTIONS": for Allow */
-    const char *content_before, *content_after;        /* the bytes around a JSON string in an event: `data: {"token":` and `}\n\n` */
+    enum operation operation;
+    const char *speaks;                                /* the provider dialect that says the same: then untouched bytes may pass; NULL: none */
+    struct header *headers;                            /* of each answer */
+    size_t n_headers;
+    /* What a simple front says: constants around a JSON string. */
+    const char *content_before, *content_after;        /* `data: {"token":` and `}\n\n`; NULL: open_ref says it */
     const char *reasoning_before, *reasoning_after;    /* NULL: this front does not tell reasoning */
     const char *tool_before, *tool_after;              /* around { id, name, arguments } of a tool call; NULL: this front does not tell them */
     const char *finish_before, *finish_after;          /* around the finish reason, before `done`; NULL: this front does not tell it */
     const char *done;                                  /* `data: [DONE]\n\n` */
+    /* What others say: functions, called at the edges of blocks only (lua/sluice/answer.lua). LUA_NOREF: not needed. */
+    int begin_ref, open_ref, close_ref, tool_ref, finish_ref, fault_ref;
+    int whole_ref;                                     /* function(answer) -> the document for who does not stream; LUA_NOREF: all stream */
+    int respond_ref;                                   /* function(req, names) -> a document; no model is asked */
     int read_ref;                                      /* function(req): fills req.messages */
     int error_ref;                                     /* function(err) -> table (JSON body and in-band event data) */
 };
@@ -112,7 +148,7 @@ struct route {
     const char **paths;                                /* exact paths; for a files route its prefix */
     size_t n_paths;
     const char *files;                                 /* directory of a files route (absolute), else NULL */
-    const struct front *front;
+    const struct front **fronts;                       /* [n_paths]: what is spoken at each path */
     const struct model *plan[PLAN_MAX];                /* when no policy routes: these, best first */
     size_t n_plan;
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
@@ -166,6 +202,8 @@ int gateway_load_text(struct gateway **ret, struct vm *vm, const char *file, con
 /* Runs every policy's init(). `pass` lets so much time pass, since init may wait. 0; or -1 and the mistakes. */
 int gateway_init(struct gateway *g, void (*pass)(void *arg, uint64_t ms), void *arg, struct buf *complaints);
 void gateway_close(struct gateway *g);                 /* before vm_close */
+/* The route that is asked at this path and what is spoken there; NULL: none, but perhaps one with files. */
+const struct route *gateway_route(const struct gateway *g, const char *path, const struct front **front);
 /* The model of that name or NULL. */
 const struct model *gateway_model(const struct gateway *g, const char *name);
 

@@ -353,7 +353,7 @@ int host_open(lua_State *L)
         { "equal", digest_equal }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
-        { "unbox", exchange_unbox }, { NULL, NULL },
+        { "unbox", exchange_unbox }, { "json_parts", value_json_parts }, { NULL, NULL },
     };
 
     secret_value_open(L);

@@ -1,6 +1,9 @@
 /* sluice.json: what scripts see of the codec. */
+#include <string.h>
+
 #include "script/inside.h"
 #include "script/value.h"
+#include "wire/json.h"
 #include "wire/json_check.h"
 
 static int json_decode(lua_State *L)                   /* sluice.json.decode(text) -> value | nil, message */
@@ -77,6 +80,64 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, 1);
     lua_settop(L, 1);
+    return 1;
+}
+
+/* ---- the parts of a document, as they were written */
+
+static const char *trimmed(const char *from, const char *to, size_t *len)   /* without the blanks around it */
+{
+    while (from < to && strchr(" \t\r\n", *from))
+        from++;
+    while (to > from && strchr(" \t\r\n", to[-1]))
+        to--;
+    *len = (size_t)(to - from);
+    return from;
+}
+
+int value_json_parts(lua_State *L)
+{
+    size_t len, part_len;
+    const char *text = luaL_checklstring(L, 1, &len), *from, *part;
+    struct buf *name = &vm_of(L)->scratch;
+    struct json_reader r;
+    struct json_token t;
+    enum json_kind outer;
+    lua_Integer n = 0;
+
+    if (!json_valid(text, len))
+        return 0;
+    json_open(&r, text, len);
+    outer = json_next(&r, &t);
+    if (outer != JSON_OBJECT && outer != JSON_ARRAY)
+        return 0;
+    lua_newtable(L);                                   /* text parts */
+    while (true) {
+        from = r.pos;
+        if (outer == JSON_OBJECT) {
+            if (json_next(&r, &t) != JSON_KEY)
+                break;
+            name->len = 0;
+            json_unescape(name, t.bytes, t.len);
+            lua_pushlstring(L, name->data ? name->data : "", name->len);
+            lua_rawseti(L, 2, ++n);
+            from = r.pos;
+            json_skip(&r, &t);
+        } else {
+            enum json_kind kind = json_next(&r, &t);
+
+            if (kind == JSON_ARRAY_END)
+                break;
+            if (kind == JSON_OBJECT || kind == JSON_ARRAY)
+                json_skip(&r, &t);
+        }
+        part = from;
+        while (part < r.pos && strchr(" \t\r\n,:", *part))   /* what stands between two values */
+            part++;
+        part = trimmed(part, r.pos, &part_len);
+        lua_pushlstring(L, part, part_len);
+        lua_rawseti(L, 2, ++n);
+    }
     return 1;
 }
 

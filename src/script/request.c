@@ -1,4 +1,4 @@
-/* Requests: the client's on its way into Lua, the upstream's on its way out. */
+/* The client's request on its way into Lua. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/exchange_inside.h"
-#include "script/secret_value.h"
 #include "wire/percent.h"
 
 /* ---- in */
@@ -81,7 +80,7 @@ static int open_entry(lua_State *L)                    /* (job) */
     set_string(L, "method", r->method);
     set_string(L, "path", r->path);
     set_string(L, "ip", facts->ip);
-    set_string(L, "dialect", route->front ? route->front->name : "");
+    set_string(L, "dialect", job->x->front->name);
     exchange_push_headers(L, r->headers, r->n_headers);
     lua_setfield(L, -2, "headers");
     if (!push_query(L, r->query ? r->query : "")) {    /* job x facts query */
@@ -110,13 +109,13 @@ static int open_entry(lua_State *L)                    /* (job) */
     return 0;
 }
 
-int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct exchange_facts *facts)
+int exchange_open(struct exchange *x, const struct gateway *g, const struct route *r, const struct front *f, const struct exchange_facts *facts)
 {
     struct open_job job = { x, facts };
     struct call c;
     enum call_state state;
 
-    *x = (struct exchange){ .gateway = g, .route = r, .id = facts->id, .ref = LUA_NOREF };
+    *x = (struct exchange){ .gateway = g, .route = r, .front = f, .id = facts->id, .ref = LUA_NOREF };
     state = exchange_run(x, &c, open_entry, &job, HOOK_MS, NULL);
     call_finish(&c);
     return state == CALL_RETURNED ? 0 : -1;
@@ -159,7 +158,7 @@ int exchange_copy(struct exchange *ret, const struct exchange *x, const struct r
 {
     struct copy_job job = { ret, x };
 
-    *ret = (struct exchange){ .gateway = x->gateway, .route = r, .id = x->id, .off = ~(1ull << r->watches), .ref = LUA_NOREF };
+    *ret = (struct exchange){ .gateway = x->gateway, .route = r, .front = x->front, .id = x->id, .off = ~(1ull << r->watches), .ref = LUA_NOREF };
     return run_copy(copy_entry, &job);
 }
 
@@ -208,12 +207,12 @@ int exchange_only_if(struct exchange *x, size_t *policy)
     return 0;
 }
 
-struct read_job { struct exchange *x; const char *body; size_t len; bool bad_query; };
+struct read_job { struct exchange *x; const char *body; size_t len; bool bad_query; struct asked *asked; };
 
-static int read_entry(lua_State *L)                    /* (job) -> verdict? */
+static int read_entry(lua_State *L)                    /* (job) -> verdict or plan? */
 {
     struct read_job *job = lua_touserdata(L, 1);
-    const struct front *front = job->x->route->front;
+    const struct front *front = job->x->front;
 
     exchange_push(L, job->x);                          /* job x */
     lua_rawgeti(L, 2, X_BAD_QUERY);
@@ -231,19 +230,25 @@ static int read_entry(lua_State *L)                    /* (job) -> verdict? */
     lua_setmetatable(L, 3);
     exchange_push_function(L, "read");
     lua_pushvalue(L, 2);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, front->read_ref);   /* job x req read x front_read */
-    lua_call(L, 2, 1);                                 /* job x req verdict? */
+    lua_rawgeti(L, LUA_REGISTRYINDEX, front->read_ref);
+    lua_pushboolean(L, front->whole_ref != LUA_NOREF || front->open_ref != LUA_NOREF);   /* job x req read x front_read answers */
+    lua_call(L, 3, 1);                                 /* job x req verdict? */
+    lua_pushliteral(L, "stream");
+    lua_rawget(L, 3);                                  /* job x req verdict? stream? */
+    job->asked->stream = front->whole_ref == LUA_NOREF || lua_toboolean(L, -1);
+    lua_pop(L, 1);
     return 1;
 }
 
-int exchange_read(struct exchange *x, const char *body, size_t len, struct failure *f)
+int exchange_read(struct exchange *x, const char *body, size_t len, struct asked *ret, struct failure *f)
 {
-    struct read_job job = { x, body, len, false };
-    struct sayer who = { NULL, "the front's read", x->route->front->read_ref, MAY_REJECT };
+    struct read_job job = { x, body, len, false, ret };
+    struct sayer who = { NULL, "the front's read", x->front->read_ref, MAY_REJECT | MAY_ROUTE };
     struct verdict v = { 0 };
     struct call c;
     int result = 0;
 
+    *ret = (struct asked){ .stream = true };
     if (exchange_run(x, &c, read_entry, &job, HOOK_MS, "a front may not wait") != CALL_RETURNED) {
         log_say(LOG_ERROR, "front.failed", "%s", c.message);
         failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not read this request");
@@ -254,12 +259,16 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct failu
         result = -1;
     } else if (c.n_results > 0 && !lua_isnil(c.co, -1)) {
         verdict_read(x, &c, -1, &who, &v, NULL);
-        result = -1;
-        if (v.kind == VERDICT_REJECT) {
+        if (v.kind == VERDICT_ROUTE) {
+            memcpy(ret->plan, v.plan, sizeof ret->plan);
+            ret->n_plan = v.n_plan;
+        } else if (v.kind == VERDICT_REJECT) {
+            result = -1;
             failure_free(f);
             *f = v.failure;
             memset(&v.failure, 0, sizeof v.failure);
         } else {
+            result = -1;
             log_say(LOG_ERROR, "front.failed", "%s", v.wrong ? v.wrong : "the front's read returned something odd");
             failure_set(f, 500, "internal_error", "the gateway could not read this request");
         }
@@ -267,108 +276,4 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct failu
     }
     call_finish(&c);
     return result;
-}
-
-/* ---- out */
-
-struct request_job { struct exchange *x; const struct model *model; struct upstream_request *ret; struct buf value; };
-
-/* A text, a secret, a number, or a list of these: appended to `out`. */
-void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name)
-{
-    const char *s;
-    size_t len, from = out->len;
-
-    idx = lua_absindex(L, idx);
-    s = secret_value_read(L, idx, &len);
-    if (s) {
-        buf_append(out, s, len);
-    } else if (lua_isinteger(L, idx)) {
-        buf_printf(out, "%lld", (long long)lua_tointeger(L, idx));
-    } else if (lua_type(L, idx) == LUA_TSTRING) {
-        s = lua_tolstring(L, idx, &len);
-        buf_append(out, s, len);
-    } else if (lua_type(L, idx) == LUA_TTABLE) {
-        for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, idx); i++) {
-            lua_rawgeti(L, idx, i);                    /* part */
-            if (lua_istable(L, -1))
-                luaL_error(L, "the header %s is a list inside a list", name);
-            exchange_flatten(L, -1, out, name);
-            lua_pop(L, 1);
-        }
-    } else {
-        luaL_error(L, "the header %s is a %s, not a text", name, luaL_typename(L, idx));
-    }
-    for (size_t k = from; k < out->len; k++) {
-        unsigned char byte = (unsigned char)out->data[k];
-
-        if ((byte < 32 && byte != '\t') || byte == 127)
-            luaL_error(L, "the header %s holds control characters", name);
-    }
-}
-
-static int request_entry(lua_State *L)                 /* (job) */
-{
-    struct request_job *job = lua_touserdata(L, 1);
-    struct upstream_request *ret = job->ret;
-    const char *s;
-    size_t len, n;
-
-    exchange_push_function(L, "request");
-    exchange_push(L, job->x);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->dialect->request_ref);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->table_ref);
-    lua_call(L, 3, 3);                                 /* job path headers body */
-    ret->url = mem_format("%s%s", job->model->url, lua_tostring(L, 2));
-    n = lua_rawlen(L, 3) / 2;
-    ret->headers = mem_alloc((n ? n : 1) * sizeof *ret->headers);
-    for (size_t i = 0; i < n; i++) {
-        struct header *h = &ret->headers[i];
-
-        lua_rawgeti(L, 3, (lua_Integer)i * 2 + 1);
-        lua_rawgeti(L, 3, (lua_Integer)i * 2 + 2);     /* job path headers body name value */
-        s = lua_tostring(L, -2);
-        job->value.len = 0;
-        exchange_flatten(L, -1, &job->value, s);
-        h->name = mem_string(s);
-        h->value = mem_copy(job->value.data ? job->value.data : "", job->value.len);
-        ret->n_headers++;
-        lua_pop(L, 2);                                 /* job path headers body */
-    }
-    s = lua_tolstring(L, 4, &len);
-    buf_append(&ret->body, s, len);
-    return 0;
-}
-
-int exchange_request(struct exchange *x, const struct model *m, struct upstream_request *ret, struct failure *f)
-{
-    struct request_job job = { x, m, ret, BUF_EMPTY };
-    struct call c;
-    int result = 0;
-
-    memset(ret, 0, sizeof *ret);
-    ret->target = m->name;
-    if (exchange_run(x, &c, request_entry, &job, HOOK_MS, "a dialect may not wait") != CALL_RETURNED || c.n_results > 0) {
-        log_say(LOG_ERROR, "dialect.failed", "%s", c.message ? c.message : "the dialect's request raised a verdict");
-        upstream_request_free(ret);
-        failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not make the request for the model");
-        result = -1;
-    }
-    if (job.value.data)
-        memset(job.value.data, 0, job.value.cap);      /* a key may have passed through */
-    buf_free(&job.value);
-    call_finish(&c);
-    return result;
-}
-
-void upstream_request_free(struct upstream_request *r)
-{
-    for (size_t i = 0; i < r->n_headers; i++) {
-        free((char *)r->headers[i].name);              /* ours: see upstream_request */
-        free((char *)r->headers[i].value);
-    }
-    free(r->headers);
-    free(r->url);
-    buf_free(&r->body);
-    memset(r, 0, sizeof *r);
 }

@@ -1,32 +1,71 @@
 /* Routes: what lua/sluice/config.lua made of them, read into struct route. */
 #include <lauxlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "script/gateway_inside.h"
 #include "script/match_value.h"
 
-static const struct front *front(struct loaded *o, lua_State *L)   /* route -> route */
+static struct header *front_headers(struct loaded *o, lua_State *L, size_t *n)   /* front -> front */
 {
-    struct front *f = NULL;
+    struct header *h;
 
-    if (lua_getfield(L, -1, "front") == LUA_TTABLE) {  /* route front */
-        f = read_array(o, 1, sizeof *f);
-        f->name = read_text(o, L, "name");
-        f->methods = read_text(o, L, "methods");
-        f->content_before = read_text(o, L, "content_before");
-        f->content_after = read_text(o, L, "content_after");
-        f->reasoning_before = read_text(o, L, "reasoning_before");
-        f->reasoning_after = read_text(o, L, "reasoning_after");
-        f->tool_before = read_text(o, L, "tool_before");
-        f->tool_after = read_text(o, L, "tool_after");
-        f->finish_before = read_text(o, L, "finish_before");
-        f->finish_after = read_text(o, L, "finish_after");
-        f->done = read_text(o, L, "done");
-        f->read_ref = read_reference(o, L, "read");
-        f->error_ref = read_reference(o, L, "error");
+    *n = read_list(L, "headers") / 2;                  /* front headers */
+    h = read_array(o, *n, sizeof *h);
+    for (size_t i = 0; i < *n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i * 2 + 1);
+        lua_rawgeti(L, -2, (lua_Integer)i * 2 + 2);    /* front headers name value */
+        h[i].name = read_own(o, mem_string(lua_tostring(L, -2)));
+        h[i].value = read_own(o, mem_string(lua_tostring(L, -1)));
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);                                     /* front */
+    return h;
+}
+
+static const struct front *front(struct loaded *o, lua_State *L)   /* front -> front */
+{
+    struct front *f = read_array(o, 1, sizeof *f);
+    const char *operation = read_text(o, L, "operation");
+
+    f->name = read_text(o, L, "name");
+    f->methods = read_text(o, L, "methods");
+    f->operation = strcmp(operation, "embed") == 0 ? OPERATION_EMBED : OPERATION_CHAT;
+    f->speaks = read_text(o, L, "speaks");
+    f->headers = front_headers(o, L, &f->n_headers);
+    f->content_before = read_text(o, L, "content_before");
+    f->content_after = read_text(o, L, "content_after");
+    f->reasoning_before = read_text(o, L, "reasoning_before");
+    f->reasoning_after = read_text(o, L, "reasoning_after");
+    f->tool_before = read_text(o, L, "tool_before");
+    f->tool_after = read_text(o, L, "tool_after");
+    f->finish_before = read_text(o, L, "finish_before");
+    f->finish_after = read_text(o, L, "finish_after");
+    f->done = read_text(o, L, "done");
+    f->begin_ref = read_reference(o, L, "begin");
+    f->open_ref = read_reference(o, L, "open");
+    f->close_ref = read_reference(o, L, "close");
+    f->tool_ref = read_reference(o, L, "tool");
+    f->finish_ref = read_reference(o, L, "finish");
+    f->fault_ref = read_reference(o, L, "fault");
+    f->whole_ref = read_reference(o, L, "whole");
+    f->respond_ref = read_reference(o, L, "respond");
+    f->read_ref = read_reference(o, L, "read");
+    f->error_ref = read_reference(o, L, "error");
+    return f;
+}
+
+static void fronts(struct loaded *o, lua_State *L, struct route *r)   /* route -> route */
+{
+    size_t n = read_list(L, "fronts");                 /* route fronts */
+
+    r->fronts = read_array(o, n, sizeof *r->fronts);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route fronts front */
+        r->fronts[i] = front(o, L);
+        lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* route */
-    return f;
 }
 
 static void policies(struct loaded *o, lua_State *L, struct route *r)
@@ -113,7 +152,7 @@ static void shadows(struct loaded *o, lua_State *L, struct route *r)
         struct route *w = &r->shadows[i];
 
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route shadows shadow */
-        *w = (struct route){ .name = r->name, .front = r->front, .policies = r->policies, .n_policies = r->n_policies, .table_ref = r->table_ref };
+        *w = (struct route){ .name = r->name, .policies = r->policies, .n_policies = r->n_policies, .table_ref = r->table_ref };
         w->watches = (int)read_number(L, "policy");
         hooks(o, L, w);
         filters(o, L, w);
@@ -135,7 +174,7 @@ void read_route(struct loaded *o, lua_State *L, struct route *r)
         lua_pop(L, 1);
     }
     lua_pop(L, 1);                                     /* route */
-    r->front = front(o, L);
+    fronts(o, L, r);
     read_clocks(L, &r->clocks);
     r->n_paths = read_list(L, "paths");                /* route paths */
     r->paths = read_array(o, r->n_paths, sizeof *r->paths);

@@ -26,6 +26,14 @@ static void push_count(lua_State *L, int64_t n)
         lua_pushnil(L);
 }
 
+static void push_usage(lua_State *L, const struct usage *u)   /* pushes four */
+{
+    push_count(L, u->input);
+    push_count(L, u->output);
+    push_count(L, u->cached);
+    push_count(L, u->reasoning);
+}
+
 /* ---- a try */
 
 struct try_job { struct exchange *x; const struct tried *t; bool copy; const struct header *headers; size_t n; };
@@ -143,7 +151,7 @@ int exchange_tool_args(struct exchange *x, struct buf *args)
 
 /* ---- the end */
 
-struct finish_job { struct exchange *x; const char *reason; uint64_t tokens; int64_t usage_in, usage_out; };
+struct finish_job { struct exchange *x; const char *reason; uint64_t tokens; const struct usage *usage; };
 
 static int finish_entry(lua_State *L)                  /* (job) */
 {
@@ -153,15 +161,14 @@ static int finish_entry(lua_State *L)                  /* (job) */
     exchange_push(L, job->x);
     lua_pushstring(L, job->reason);                    /* nil for NULL */
     lua_pushinteger(L, (lua_Integer)job->tokens);
-    push_count(L, job->usage_in);
-    push_count(L, job->usage_out);
-    lua_call(L, 5, 0);
+    push_usage(L, job->usage);
+    lua_call(L, 7, 0);
     return 0;
 }
 
-int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, int64_t usage_in, int64_t usage_out)
+int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, const struct usage *u)
 {
-    struct finish_job job = { x, reason, tokens, usage_in, usage_out };
+    struct finish_job job = { x, reason, tokens, u };
     return run(x, finish_entry, &job);
 }
 
@@ -181,9 +188,8 @@ static int summary_entry(lua_State *L)                 /* (job) */
     push_count(L, s->first_token_ms);
     push_count(L, s->total_ms);
     push_count(L, s->held_ms);
-    push_count(L, s->usage_in);
-    push_count(L, s->usage_out);
-    lua_call(L, 10, 0);
+    push_usage(L, &s->usage);
+    lua_call(L, 12, 0);
     return 0;
 }
 

@@ -88,18 +88,6 @@ static void health(struct site *s, struct conn *c, const struct http_request *r,
 
 /* --- routes ----------------------------------------------------------------------------------------------------- */
 
-static const struct route *exact_route(const struct gateway *g, const char *path)
-{
-    for (size_t i = 0; i < g->n_routes; i++) {
-        if (g->routes[i].files)
-            continue;
-        for (size_t k = 0; k < g->routes[i].n_paths; k++)
-            if (strcmp(g->routes[i].paths[k], path) == 0)
-                return &g->routes[i];
-    }
-    return NULL;
-}
-
 static bool below(const char *path, const char *prefix)
 {
     size_t n = strlen(prefix);
@@ -152,14 +140,15 @@ static void on_request(void *owner, struct conn *c, const struct http_request *r
     struct site *s = owner;
     bool health_check = strcmp(r->path, "/healthz") == 0 || strcmp(r->path, "/readyz") == 0;
     struct generation *g = health_check ? s->ground.generation : next_generation(s);
-    const struct route *route = exact_route(g->gateway, r->path);
+    const struct front *front = NULL;
+    const struct route *route = gateway_route(g->gateway, r->path, &front);
 
-    if (route && lists_method(route->front->methods, r->method)) {
-        visit_start(&s->ground, g, c, route, r);
+    if (route && lists_method(front->methods, r->method)) {
+        visit_start(&s->ground, g, c, route, front, r);
         return;
     }
     if (route) {
-        refuse(c, r, route->name, 405, "{\"error\":\"this method is not allowed here\",\"code\":\"method_not_allowed\"}", route->front->methods);
+        refuse(c, r, route->name, 405, "{\"error\":\"this method is not allowed here\",\"code\":\"method_not_allowed\"}", front->methods);
         return;
     }
     if (health_check) {

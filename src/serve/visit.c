@@ -358,11 +358,11 @@ static void client_address(const struct gateway *g, const struct http_request *r
     buf_free(&forwarded);
 }
 
-void visit_start(struct visit_ground *g, struct generation *begins, struct conn *c, const struct route *r, const struct http_request *request)
+void visit_start(struct visit_ground *g, struct generation *begins, struct conn *c, const struct route *r, const struct front *f, const struct http_request *request)
 {
     struct visit *v = mem_alloc(sizeof *v);
     char id[25], ip[46];
-    struct stream_facts facts = { .id = id, .ip = ip, .request = request };
+    struct stream_facts facts = { .id = id, .ip = ip, .front = f, .request = request };
 
     v->ground = g;
     v->generation = begins;

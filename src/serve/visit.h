@@ -28,7 +28,7 @@ struct visit_ground {
 };
 
 /* Takes the request, which begins with that generation; call inside on_request. */
-void visit_start(struct visit_ground *g, struct generation *begins, struct conn *c, const struct route *r, const struct http_request *request);
+void visit_start(struct visit_ground *g, struct generation *begins, struct conn *c, const struct route *r, const struct front *f, const struct http_request *request);
 void visit_shutdown_all(struct visit_ground *g, const struct generation *of);
 /* Gives up transfers that linger longer than 2 s, all of them when `all`. */
 void visit_sweep(struct visit_ground *g, bool all);

@@ -1,4 +1,5 @@
-/* What the client gets, in its route's dialect: the head, text as events, comments, one terminal error event or the end mark.
+/* What the client gets, in its front's dialect: the head, text as events, comments, one terminal error event or the end mark; or one document
+ * (whole.c). A simple front says constants around each text; others are asked at the edges of blocks (told.c).
  *
  * The head waits for the first useful text (or heartbeat): until then a failure still has its own status. Events of one feed are
  * gathered in s->out and leave in one write (answer_flush).
@@ -7,15 +8,18 @@
 #include <string.h>
 #include <strings.h>
 
+#include "script/vm.h"
 #include "stream/inside.h"
 #include "wire/json.h"
-
-#define HEADERS_MAX 48
 
 static size_t own_headers(struct stream *s, struct header *h, size_t n)
 {
     struct header more[HEADERS_MAX];
-    size_t n_more = s->exchange_ok ? exchange_headers(&s->exchange, more, HEADERS_MAX) : 0, own = n;
+    size_t n_more = s->exchange_ok ? exchange_headers(&s->exchange, more, HEADERS_MAX) : 0, own;
+
+    for (size_t i = 0; i < s->front->n_headers; i++)
+        h[n++] = s->front->headers[i];
+    own = n;
 
     for (size_t i = 0; i < n_more; i++) {
         size_t k = 0;
@@ -29,8 +33,10 @@ static size_t own_headers(struct stream *s, struct header *h, size_t n)
     return n;
 }
 
-static void send_head(struct stream *s)
+void answer_head(struct stream *s)
 {
+    if (s->head_sent)
+        return;
     struct header h[HEADERS_MAX] = {
         { "Content-Type", "text/event-stream; charset=utf-8" },
         { "Cache-Control", "no-cache" },
@@ -72,92 +78,212 @@ static void put_text(struct stream *s, const char *before, const char *after, co
     buf_puts(&s->out, after);
 }
 
-void answer_text(struct stream *s, enum channel channel, const char *text, size_t len)
+/* Text or a tool call is about to be told: from here on the answer is this try's. */
+static void begin_telling(struct stream *s)
 {
-    const struct front *front = s->route->front;
+    answer_head(s);
+    if (!s->first_sent)
+        s->first_sent = s->host->now(s->owner);
+}
+
+void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+{
+    const struct front *front = s->front;
 
     if (len == 0)
         return;
-    if (s->shadow)
+    if (s->shadow) {                                   /* nobody hears it */
         shadow_said(s, text, len);
+        return;
+    }
     if (channel == CHANNEL_TOOL_ARGS) {                /* gathered for tool_whole */
         buf_append(&s->tool_args, text, len);
         return;
     }
-    if (channel == CHANNEL_REASONING && !front->reasoning_before)
+    if (!s->streams) {
+        whole_text(s, choice, channel, text, len);
+        return;
+    }
+    if (!front->content_before) {
+        told_text(s, choice, channel, text, len);
+    } else if (channel == CHANNEL_REASONING && !front->reasoning_before) {
         return;                                        /* this front cannot tell it */
-    if (!s->head_sent)
-        send_head(s);
-    if (!s->first_sent)
-        s->first_sent = s->host->now(s->owner);
-    if (channel == CHANNEL_REASONING)
-        put_text(s, front->reasoning_before, front->reasoning_after, text, len);
-    else
-        put_text(s, front->content_before, front->content_after, text, len);
+    } else {
+        begin_telling(s);
+        if (channel == CHANNEL_REASONING)
+            put_text(s, front->reasoning_before, front->reasoning_after, text, len);
+        else
+            put_text(s, front->content_before, front->content_after, text, len);
+    }
     if (s->out.len >= OUT_FLUSH)
         answer_flush(s);
 }
 
-void answer_tool(struct stream *s, const struct buf *id, const struct buf *name, const struct buf *args)
+void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len)
 {
-    const struct front *front = s->route->front;
+    answer_text(s, p->choice, p->channel, text, len);
+    if (p->kind == PIECE_LAST && s->state < LOGGING && s->choices[p->choice].open && s->choices[p->choice].told == p->channel)
+        told_block_end(s, p->choice);
+}
 
-    if (!front->tool_before)
-        return;                                        /* this front cannot tell it */
-    if (!s->head_sent)
-        send_head(s);
-    if (!s->first_sent)
-        s->first_sent = s->host->now(s->owner);
-    buf_puts(&s->out, front->tool_before);
-    put_text(s, "{\"id\":", ",\"name\":", id->data ? id->data : "", id->len);
-    json_put_string(&s->out, name->data ? name->data : "", name->len);
-    put_text(s, ",\"arguments\":", "}", args->data ? args->data : "", args->len);
-    buf_puts(&s->out, front->tool_after);
+static void put_tool(struct stream *s, const struct front_call *t)
+{
+    buf_puts(&s->out, s->front->tool_before);
+    put_text(s, "{\"id\":", ",\"name\":", t->id->data ? t->id->data : "", t->id->len);
+    json_put_string(&s->out, t->name->data ? t->name->data : "", t->name->len);
+    put_text(s, ",\"arguments\":", "}", t->arguments->data ? t->arguments->data : "", t->arguments->len);
+    buf_puts(&s->out, s->front->tool_after);
+}
+
+void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args)
+{
+    struct front_call t = { .choice = choice, .index = s->choices[choice].n_tools++, .id = id, .name = name, .arguments = args };
+
+    if (!s->streams) {
+        whole_tool(s, &t);
+    } else if (s->front->tool_before) {
+        begin_telling(s);
+        put_tool(s, &t);
+    } else if (s->front->tool_ref != LUA_NOREF) {
+        begin_telling(s);
+        told_tool(s, &t);
+    }                                                  /* else this front cannot tell it */
+}
+
+void answer_pass(struct stream *s, const char *bytes, size_t len, bool useful)
+{
+    if (s->document) {                                 /* answer_done sends it */
+        buf_append(&s->early, bytes, len);
+        return;
+    }
+    if (!useful && !s->first_sent) {
+        buf_append(&s->early, bytes, len);
+        return;
+    }
+    begin_telling(s);
+    buf_move(&s->out, &s->early);
+    buf_append(&s->out, bytes, len);
+    if (s->out.len >= OUT_FLUSH)
+        answer_flush(s);
+}
+
+void answer_reset(struct stream *s)
+{
+    buf_free(&s->early);
+    whole_free(s);
+    s->n_blocks = 0;
+    s->sequence = 0;
+}
+
+void answer_free(struct stream *s)
+{
+    answer_reset(s);
 }
 
 void answer_heartbeat(struct stream *s)
 {
-    if (!s->head_sent)
-        send_head(s);
+    answer_head(s);
     buf_puts(&s->out, ": keep-alive\n\n");
     answer_flush(s);
 }
 
-void answer_done(struct stream *s)
-{
-    if (!s->head_sent)
-        send_head(s);
-    if (s->route->front->finish_before) {
-        const char *reason = s->finish ? s->finish : s->model_finish[0] ? s->model_finish : "stop";
+/* ---- the end, when it is a good one */
 
-        put_text(s, s->route->front->finish_before, s->route->front->finish_after, reason, strlen(reason));
+static void end_simply(struct stream *s)
+{
+    const char *reason = s->finish ? s->finish : s->choices[0].finish[0] ? s->choices[0].finish : "stop";
+
+    if (s->front->finish_before)
+        put_text(s, s->front->finish_before, s->front->finish_after, reason, strlen(reason));
+    buf_puts(&s->out, s->front->done);
+}
+
+static void end_passing(struct stream *s)
+{
+    begin_telling(s);
+    buf_move(&s->out, &s->early);
+    if (*s->model->dialect->done) {
+        buf_puts(&s->out, "data: ");
+        buf_puts(&s->out, s->model->dialect->done);
+        buf_puts(&s->out, "\n\n");
     }
-    buf_puts(&s->out, s->route->front->done);
-    answer_flush(s);
-    s->host->end(s->owner);
 }
 
-void answer_complete(struct stream *s)
+void answer_document(struct stream *s, struct buf *body)
 {
-    answer_done(s);
-    stream_close(s, REASON_DONE);
+    struct header h[HEADERS_MAX] = {
+        { "Content-Type", "application/json; charset=utf-8" }, { "Cache-Control", "no-store" }, { "X-Content-Type-Options", "nosniff" }, { "X-Request-Id", s->id },
+    };
+    size_t n = own_headers(s, h, 4);
+
+    s->status = 200;
+    s->first_sent = s->last_sent = s->host->now(s->owner);
+    s->bytes_sent += body->len;
+    s->request = NULL;
+    s->host->reply(s->owner, 200, h, n, body);
 }
+
+/* The answer is over; false: telling it failed, and so did the stream. */
+static bool end_well(struct stream *s)
+{
+    if (s->document)
+        answer_document(s, &s->early);
+    else if (!s->streams)
+        return whole_send(s);
+    else if (s->pass)
+        end_passing(s);
+    else if (s->front->finish_ref == LUA_NOREF) {
+        answer_head(s);
+        end_simply(s);
+    } else if (!told_finish(s))
+        return false;
+    if (s->status == 200 && s->head_sent) {
+        answer_flush(s);
+        s->host->end(s->owner);
+    }
+    return true;
+}
+
+void answer_done(struct stream *s, enum reason why)
+{
+    if (s->state < LOGGING && (s->shadow || end_well(s)))
+        stream_close(s, why);
+}
+
+bool answer_respond(struct stream *s)
+{
+    struct buf body = BUF_EMPTY;
+
+    if (s->front->respond_ref == LUA_NOREF || s->shadow)
+        return false;
+    if (exchange_front_respond(&s->exchange, &body) != 0) {
+        stream_fail(s, REASON_INTERNAL);
+    } else {
+        answer_document(s, &body);
+        stream_close(s, REASON_REPLIED);
+    }
+    buf_free(&body);
+    return true;
+}
+
+void answer_complete(struct stream *s) { answer_done(s, REASON_DONE); }
 
 void answer_stop(struct stream *s, const struct verdict *v)
 {
-    answer_text(s, CHANNEL_CONTENT, v->text.data, v->text.len);
-    answer_done(s);
+    s->pass = s->document = false;                     /* what ends here is ours */
+    answer_text(s, 0, CHANNEL_CONTENT, v->text.data, v->text.len);
+    answer_done(s, REASON_STOPPED);
 }
 
 void answer_head_only(struct stream *s)
 {
-    send_head(s);
+    answer_head(s);
     s->host->end(s->owner);
 }
 
 void answer_options(struct stream *s)
 {
-    struct header h[HEADERS_MAX] = { { "Allow", s->route->front->methods }, { "X-Request-Id", s->id } };
+    struct header h[HEADERS_MAX] = { { "Allow", s->front->methods }, { "X-Request-Id", s->id } };
     size_t n = own_headers(s, h, 2);
     struct buf body = BUF_EMPTY;
 
@@ -169,8 +295,8 @@ void answer_options(struct stream *s)
 void answer_reply(struct stream *s, const struct verdict *v)
 {
     if (v->status == 200 && !s->head_only) {
-        answer_text(s, CHANNEL_CONTENT, v->text.data, v->text.len);
-        answer_done(s);
+        answer_text(s, 0, CHANNEL_CONTENT, v->text.data, v->text.len);
+        answer_done(s, REASON_REPLIED);
         return;
     }
     struct header h[HEADERS_MAX] = { { "X-Request-Id", s->id } };
@@ -182,6 +308,7 @@ void answer_reply(struct stream *s, const struct verdict *v)
     buf_append(&body, v->text.data, v->text.len);
     s->status = v->status;
     s->host->reply(s->owner, v->status, h, n, &body);
+    stream_close(s, REASON_REPLIED);
 }
 
 static void reply_failure(struct stream *s, const struct failure *f, struct buf *body)
@@ -192,8 +319,9 @@ static void reply_failure(struct stream *s, const struct failure *f, struct buf 
         { "Cache-Control", "no-store" },
         { "X-Sluice-Error", f->code },
         { "X-Request-Id", s->id },
+        { "X-Should-Retry", f->retry_after >= 0 || f->status >= 500 ? "true" : "false" },   /* as SDKs of OpenAI and Anthropic heed it */
     };
-    size_t n = 4;
+    size_t n = 5;
 
     if (f->retry_after >= 0) {
         snprintf(retry, sizeof retry, "%lld", (long long)f->retry_after);
@@ -208,24 +336,15 @@ void answer_failure(struct stream *s, struct failure *f)
 {
     struct buf body = BUF_EMPTY;
 
-    if (s->exchange_ok) {
+    if (s->exchange_ok)
         exchange_shape_error(&s->exchange, f);
-        exchange_error_body(&s->exchange, f, &body);
-    } else {
-        buf_puts(&body, "{\"error\":");
-        json_put_string(&body, f->message, strlen(f->message));
-        buf_puts(&body, ",\"code\":");
-        json_put_string(&body, f->code, strlen(f->code));
-        buf_putc(&body, '}');
-    }
-    if (!s->head_sent) {
-        reply_failure(s, f, &body);
-    } else {
-        buf_puts(&s->out, "data: ");
-        buf_move(&s->out, &body);
-        buf_puts(&s->out, "\n\n");
+    if (s->head_sent) {
+        exchange_front_fault(&s->exchange, f, &s->sequence, &s->out);
         answer_flush(s);
         s->host->end(s->owner);
+        return;
     }
+    exchange_error_body(&s->exchange, f, &body);
+    reply_failure(s, f, &body);
     buf_free(&body);
 }

@@ -88,9 +88,7 @@ static bool may_go_on(const struct stream *s, enum reason why)
 /* The built-in plan: a request that the upstream found wrong would be wrong elsewhere too. */
 static bool worth_next(const struct stream *s)
 {
-    int status = s->upstream_status;
-
-    return s->failed_why != REASON_BAD_STATUS || !(status == 400 || status == 413 || status == 422);
+    return s->failed_why != REASON_REFUSED;
 }
 
 static void forget(struct stream *s)

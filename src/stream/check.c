@@ -14,7 +14,7 @@
 struct check {
     struct beside beside;
     size_t stage;
-    enum channel channel;
+    lane_t lane;
     struct buf text;                                   /* what leaves when it is over */
     bool ready;                                        /* it may be collected: */
     enum reason failed;                                /* REASON_DONE: it did not fail */
@@ -41,7 +41,7 @@ static void ready(struct stream *s, struct check *c)
 {
     c->ready = true;
     s->checks_ready = true;
-    sieve_checked(s, c->stage, c->channel);
+    sieve_checked(s, c->stage, c->lane);
 }
 
 static void took(struct stream *s, struct beside *b, enum call_state got)
@@ -71,37 +71,37 @@ static void late(struct stream *s, struct beside *b)
 
 static const struct beside_kind kind = { took, late, end_check };
 
-void check_start(struct stream *s, enum channel channel, const char *text, size_t len, size_t own, bool last)
+void check_start(struct stream *s, lane_t lane, const char *text, size_t len, size_t own, bool last)
 {
     struct check *c = mem_alloc(sizeof *c);
 
     c->stage = s->stage;
-    c->channel = channel;
+    c->lane = lane;
     if (!filter_of(s, c)->optimistic)
         buf_append(&c->text, text + len - own, own);
     s->n_checks++;
     beside_begin(s, &c->beside, &kind, CHECK_WAIT_MS);
-    beside_started(s, &c->beside, exchange_filter(&s->exchange, &c->beside.call, s->stage, text, len, channel, last));
+    beside_started(s, &c->beside, exchange_filter(&s->exchange, &c->beside.call, s->stage, text, len, lane % CHANNEL_COUNT, last));
 }
 
-static bool is_here(const struct check *c, size_t stage, enum channel channel) { return c->stage == stage && c->channel == channel; }
+static bool is_here(const struct check *c, size_t stage, lane_t lane) { return c->stage == stage && c->lane == lane; }
 
-static struct check *first_of(struct stream *s, size_t stage, enum channel channel)
+static struct check *first_of(struct stream *s, size_t stage, lane_t lane)
 {
     list_each(it, &s->beside) {
         struct beside *b = list_of(it, struct beside, link);
 
-        if (b->kind == &kind && is_here(check_of(b), stage, channel) && (check_of(b)->ready || !filter_of(s, check_of(b))->optimistic))
+        if (b->kind == &kind && is_here(check_of(b), stage, lane) && (check_of(b)->ready || !filter_of(s, check_of(b))->optimistic))
             return check_of(b);
     }
     return NULL;
 }
 
-enum check_got check_collect(struct stream *s, size_t stage, enum channel channel, struct buf *text, struct check_failure *failure, struct verdict *verdict)
+enum check_got check_collect(struct stream *s, size_t stage, lane_t lane, struct buf *text, struct check_failure *failure, struct verdict *verdict)
 {
     struct check *c;
 
-    while ((c = first_of(s, stage, channel)) != NULL && c->ready) {
+    while ((c = first_of(s, stage, lane)) != NULL && c->ready) {
         enum check_got got = CHECK_PASSED;
 
         if (c->failed != REASON_DONE) {
@@ -120,7 +120,7 @@ enum check_got check_collect(struct stream *s, size_t stage, enum channel channe
         if (got == CHECK_PASSED && c->said.kind == FILTER_PASS)
             buf_append(text, c->text.data, c->text.len);
         else if (got == CHECK_FAILED)
-            check_release(s, stage, channel, text);    /* should the stage be taken out: what all of them judged, as it was */
+            check_release(s, stage, lane, text);    /* should the stage be taken out: what all of them judged, as it was */
         if (got == CHECK_FAILED)
             return got;
         end_check(s, &c->beside);
@@ -128,19 +128,19 @@ enum check_got check_collect(struct stream *s, size_t stage, enum channel channe
     return CHECK_PASSED;
 }
 
-void check_release(struct stream *s, size_t stage, enum channel channel, struct buf *text)
+void check_release(struct stream *s, size_t stage, lane_t lane, struct buf *text)
 {
     list_each_safe(it, &s->beside) {
         struct beside *b = list_of(it, struct beside, link);
 
-        if (b->kind != &kind || !is_here(check_of(b), stage, channel))
+        if (b->kind != &kind || !is_here(check_of(b), stage, lane))
             continue;
         buf_append(text, check_of(b)->text.data, check_of(b)->text.len);
         end_check(s, b);
     }
 }
 
-size_t check_count(const struct stream *s, size_t stage, enum channel channel, size_t *held)
+size_t check_count(const struct stream *s, size_t stage, lane_t lane, size_t *held)
 {
     size_t n = 0;
 
@@ -148,7 +148,7 @@ size_t check_count(const struct stream *s, size_t stage, enum channel channel, s
     list_each(it, &s->beside) {
         struct beside *b = list_of(it, struct beside, link);
 
-        if (b->kind != &kind || !is_here(check_of(b), stage, channel))
+        if (b->kind != &kind || !is_here(check_of(b), stage, lane))
             continue;
         n++;
         *held += check_of(b)->text.len;
@@ -156,7 +156,7 @@ size_t check_count(const struct stream *s, size_t stage, enum channel channel, s
     return n;
 }
 
-bool check_find_ready(struct stream *s, size_t *stage, enum channel *channel)
+bool check_find_ready(struct stream *s, size_t *stage, lane_t *lane)
 {
     if (!s->checks_ready)
         return false;
@@ -164,10 +164,10 @@ bool check_find_ready(struct stream *s, size_t *stage, enum channel *channel)
         struct beside *b = list_of(it, struct beside, link);
         struct check *c = check_of(b);
 
-        if (b->kind != &kind || first_of(s, c->stage, c->channel) != c || !c->ready)
+        if (b->kind != &kind || first_of(s, c->stage, c->lane) != c || !c->ready)
             continue;
         *stage = c->stage;
-        *channel = c->channel;
+        *lane = c->lane;
         return true;
     }
     s->checks_ready = false;

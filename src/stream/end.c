@@ -56,6 +56,12 @@ void stream_fail(struct stream *s, enum reason why)
     failure_set(&f, text->status, text->code, text->sentence);
     f.kind = text->kind;
     f.upstream_status = s->upstream_status;
+    if (why == REASON_REFUSED) {                       /* what it finds wrong is the client's to mend */
+        failure_set(&f, s->upstream_status, text->code, s->said.message ? s->said.message : text->sentence);
+        f.kind = text->kind;
+        f.upstream_status = s->upstream_status;
+        f.type = s->said.type ? mem_string(s->said.type) : NULL;
+    }
     if (why == REASON_RATE_LIMITED)
         f.retry_after = s->retry_after;
     stream_fail_with(s, why, &f);

@@ -60,7 +60,6 @@ static void judged(struct stream *s, struct gate *g)
     } else if (v.kind == VERDICT_REPLY) {
         stream_finish_word(s, &v);
         answer_reply(s, &v);
-        stream_close(s, REASON_REPLIED);
     }
     verdict_free(&v);
 }

@@ -66,12 +66,10 @@ static bool judged(struct stream *s)
     case VERDICT_REPLY:
         stream_finish_word(s, &v);
         answer_reply(s, &v);
-        stream_close(s, REASON_REPLIED);
         break;
     case VERDICT_STOP:
         stream_finish_word(s, &v);
         answer_stop(s, &v);
-        stream_close(s, REASON_STOPPED);
         break;
     case VERDICT_WRONG:
         policy_failed(s, entry_of(s)->policy, hook_names[s->hook], v.wrong);
@@ -169,7 +167,7 @@ static void phase_over(struct stream *s)
         if (s->head_only) {                            /* HEAD: every check ran; no model is asked */
             answer_head_only(s);
             stream_close(s, REASON_DONE);
-        } else {
+        } else if (!answer_respond(s)) {
             attempts_start(s);
         }
         break;
@@ -230,8 +228,7 @@ void hooks_log(struct stream *s)
         .first_token_ms = s->first_sent ? (int64_t)(s->first_sent - s->began) : -1,
         .total_ms = (int64_t)(s->closed_at - s->began),
         .held_ms = (int64_t)s->waited_ms,
-        .usage_in = s->usage_in,
-        .usage_out = s->usage_out,
+        .usage = s->usage,
     };
     exchange_summary(&s->exchange, &sum);
     hooks_begin(s, HOOK_LOG);

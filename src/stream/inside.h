@@ -3,8 +3,9 @@
  *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
  *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers
- *     source.c   upstream bytes or a Lua model -> pieces      sieve.c    pieces through the filters: stage.c, one filter
- *     answer.c   text, errors and the end, in the client's dialect
+ *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
+ *     sieve.c    pieces through the filters: stage.c, one filter
+ *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
  *     tools.c    tool calls, gathered until they are whole
@@ -17,6 +18,7 @@
 #include "match/matcher.h"
 #include "script/call.h"
 #include "stream/stream.h"
+#include "wire/lines.h"
 #include "wire/sse.h"
 #include "wire/utf8.h"
 
@@ -36,9 +38,30 @@ enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_C
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
-    enum { PIECE_TEXT, PIECE_LAST, PIECE_TOOL, PIECE_DONE } kind;   /* TOOL: the arguments of one tool call have passed */
+    enum { PIECE_TEXT, PIECE_LAST, PIECE_TOOL, PIECE_PASS, PIECE_DONE } kind;   /* TOOL: the arguments of one tool call have passed; PASS: bytes as they came */
     enum channel channel;
+    unsigned char choice;                              /* most answers have one, number 0 */
+    bool useful;                                       /* PASS: more than a formality: from here on the answer is this try's */
     size_t off, len;                                   /* in stream.texts */
+};
+
+/* A choice's channel: filters hold the text of each apart. */
+typedef unsigned lane_t;
+#define LANE(choice, channel) ((lane_t)(choice) * CHANNEL_COUNT + (lane_t)(channel))
+#define CHOICES_MAX 16
+
+/* One of the answers that a model gives to one request (n = 3: three). */
+struct choice {
+    bool in_block;                                     /* text of `block` came and its end did not */
+    enum channel block;
+    struct utf8_mender mender[CHANNEL_COUNT];
+    char finish[32];                                   /* the finish reason, as OpenAI says it; "": it was not told */
+    unsigned n_tools;                                  /* calls that left */
+    /* On the client's side. */
+    bool open;                                         /* a block of channel `told` was begun there */
+    enum channel told;
+    unsigned index;                                    /* of that block, among all of the answer */
+    char *before, *after;                              /* what the front says around a delta of it; NULL: the front cannot tell this channel */
 };
 
 /* What one filter holds of one channel's block. */
@@ -63,7 +86,7 @@ struct beside {
     bool over;
 };
 
-#define PIECES_MAX 8                                   /* one event gives at most two a channel and the end */
+#define PIECES_MAX 12                                  /* one event gives at most two a channel and the end */
 
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
 
@@ -73,6 +96,7 @@ struct stream {
     const struct stream_host *host;
     void *owner;
     const struct route *route;
+    const struct front *front;                         /* what the client speaks */
     unsigned generation;                               /* of the gateway file; for the log */
     struct metrics *metrics;
     char id[40];
@@ -109,8 +133,20 @@ struct stream {
     enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME, AGAIN_NOT } again;   /* what a fallback hook said */
     enum reason failed_why;                            /* of the try before */
     const struct model *model;                         /* that is tried, or answers */
+    bool streams;                                      /* the client gets events; else one document at the end */
+    bool pass, document;                               /* the upstream's bytes go on as they come; they are one document, not events */
     struct sse_reader reader;
-    struct utf8_mender mender[CHANNEL_COUNT];
+    struct lines_reader lines;
+    struct choice one, *choices;                       /* [n_choices]; &one when there is one */
+    unsigned n_choices;
+    struct event_ops ops;                              /* steps of a rare event ... */
+    size_t op_at;                                      /* ... and the first that was not taken yet */
+    unsigned ended_choices;                            /* at the end: those whose blocks have ended */
+    const char *event_name;                            /* of the event that is being read; "": none */
+    bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
+    int refused;                                       /* the upstream's status that is no 200: its body is being read; 0: none */
+    struct buf body;                                   /* of that answer, or the document */
+    struct upstream_error said;                        /* what it said of itself */
     struct call answer;                                /* a Lua model's answer */
     bool answer_started, answer_woken;
     struct list services;                              /* calls of services under way (service_call.running) */
@@ -122,7 +158,6 @@ struct stream {
     char *detail;                                      /* for the log: what the network said */
     int upstream_status;
     int64_t retry_after;
-    char model_finish[32];                             /* the finish reason as the model told it; "": it did not */
 
     bool tools_wanted;                                 /* anybody looks at tool calls */
     struct tool *tools;                                /* gathered so far */
@@ -133,9 +168,6 @@ struct stream {
     struct buf texts;                                  /* the pieces' bytes */
     struct piece pieces[PIECES_MAX];
     unsigned n_pieces, piece_at;
-    bool in_block;                                     /* text of `block` came and its end did not */
-    enum channel block;
-
     const struct piece *piece;                         /* on its way: one of `pieces`, or: */
     struct piece collected, moved;                     /* what checks let go; what a filter moved to another channel */
     struct buf moved_text;
@@ -150,8 +182,13 @@ struct stream {
     struct verdict stop;                               /* sluice.stop was said (kind STOP): what is before it still passes the later filters */
 
     struct buf out;                                    /* gathered for one host.write */
+    struct buf early;                                  /* passing: formalities before the first useful event */
+    uint64_t sequence;                                 /* of events, for fronts that number them */
+    unsigned n_blocks;                                 /* blocks and tool calls that were told */
+    struct gathered *gathered;                         /* an answer that becomes one document */
+    size_t n_gathered, gathered_bytes;
     uint64_t tokens, bytes_sent;
-    int64_t usage_in, usage_out;
+    struct usage usage;
 };
 
 /* stream.c */
@@ -192,7 +229,7 @@ void policies_settle(struct stream *s);                /* at the end: the breake
 /* shadow.c */
 void shadows_open(struct stream *s);
 void shadows_start(struct stream *s);
-void shadow_text(struct stream *s, size_t i, enum channel c, const char *text, size_t len, bool last);
+void shadow_text(struct stream *s, size_t i, const struct piece *p, const char *text, size_t len, bool last);
 void shadows_end(struct stream *s, bool complete);     /* the answer is over */
 void shadows_shutdown(struct stream *s, enum reason why);
 bool shadows_run(struct stream *s);                    /* they get their turn; true: some are not over */
@@ -233,30 +270,44 @@ void beside_close(struct stream *s);
 void gates_open(struct stream *s, struct gate_want *wants, enum hook hook);   /* takes the list */
 
 /* check.c: checks of the filter at s->stage. The last `own` bytes of the text are what it judges; those before were shown to the check before, too. */
-void check_start(struct stream *s, enum channel channel, const char *text, size_t len, size_t own, bool last);
+void check_start(struct stream *s, lane_t lane, const char *text, size_t len, size_t own, bool last);
 enum check_got { CHECK_PASSED, CHECK_FAILED, CHECK_JUDGED };
 struct check_failure { enum reason why; char *message; };   /* message: to be freed */
 /* Appends to `text` what those let go that are over, in order, up to the first that runs, that failed (then all they judged is in `text`) or gave a verdict. */
-enum check_got check_collect(struct stream *s, size_t stage, enum channel channel, struct buf *text, struct check_failure *failure, struct verdict *verdict);
-void check_release(struct stream *s, size_t stage, enum channel channel, struct buf *text);   /* all end; what they judged, to `text` */
-size_t check_count(const struct stream *s, size_t stage, enum channel channel, size_t *held);  /* held: bytes that they judge */
-bool check_find_ready(struct stream *s, size_t *stage, enum channel *channel);                 /* where there is something to collect */
+enum check_got check_collect(struct stream *s, size_t stage, lane_t lane, struct buf *text, struct check_failure *failure, struct verdict *verdict);
+void check_release(struct stream *s, size_t stage, lane_t lane, struct buf *text);   /* all end; what they judged, to `text` */
+size_t check_count(const struct stream *s, size_t stage, lane_t lane, size_t *held);  /* held: bytes that they judge */
+bool check_find_ready(struct stream *s, size_t *stage, lane_t *lane);                 /* where there is something to collect */
 void check_await(struct stream *s);                    /* holds the stream until sieve_checked lets it go on */
 void checks_close(struct stream *s);
 
 /* tools.c */
 struct json_token;
 bool tools_wanted(const struct stream *s);
-int tools_read(struct stream *s, const struct json_token *list);       /* of one event; -1: not JSON, or too much */
+int tools_read(struct stream *s, unsigned choice, const struct json_token *list);   /* of one event; -1: not JSON, or too much */
+int tools_piece(struct stream *s, unsigned choice, long index, const struct json_token *arguments);   /* a fragment of the arguments of that call */
+int tools_add(struct stream *s, const struct event_op *op);
 bool tools_waiting(const struct stream *s);
 bool tools_next(struct stream *s);
 void tool_whole(struct stream *s);                     /* its arguments have passed the filters */
 void tool_leaves(struct stream *s);                    /* ... and the hooks */
 void tools_free(struct stream *s);
 
+/* event.c: one event of an upstream, or the step of a rare one, as pieces. */
+void event_begin(struct stream *s);                    /* no pieces yet */
+enum source_got event_read(struct stream *s, const char *data, size_t len, enum reason *why);
+enum source_got event_step(struct stream *s, enum reason *why);        /* the next steps of s->ops */
+enum source_got event_complete(struct stream *s);      /* the answer is whole */
+enum source_got event_document(struct stream *s, enum reason *why);    /* s->body is the whole answer */
+void event_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
+
 /* source.c */
 void source_start(struct stream *s);                   /* asks the upstream; may fail the try or the stream. (A Lua model starts when it is first pulled.) */
+void source_head(struct stream *s, int status, const struct header *headers, size_t n);
+void source_feed(struct stream *s, const char *bytes, size_t len);
 void source_reset(struct stream *s);                   /* as before source_start */
+void source_free(struct stream *s);
+void source_choices(struct stream *s, unsigned n);     /* so many answers to one request, before the first text */
 enum source_got source_next(struct stream *s, enum reason *why);
 void source_await(struct stream *s);                   /* starts the first-token clock, if nothing useful came yet */
 void source_gap(struct stream *s);                     /* starts the gap clock anew */
@@ -265,7 +316,7 @@ void source_stop(struct stream *s);                    /* cancels the upstream o
 /* stage.c: the filter at s->stage. After NEXT_STAGE, what it let go is in s->sieve_text. */
 enum pass { NEXT_STAGE, WORK_ON, OVER };               /* it is done; it has more to do; the stream waits or has ended */
 const struct filter *stage_filter(const struct stream *s);
-struct held *stage_held(struct stream *s, enum channel c);
+struct held *stage_held(struct stream *s, const struct piece *p);
 bool stage_is_last(const struct stream *s, const struct piece *p);
 enum pass stage_enter(struct stream *s, const struct piece *p, struct held *h);   /* takes s->sieve_text; never WORK_ON, as stage_work */
 enum pass stage_work(struct stream *s, const struct piece *p, struct held *h);
@@ -275,22 +326,43 @@ void stages_free(struct stream *s);
 /* sieve.c */
 void sieve_piece(struct stream *s);                    /* takes pieces[piece_at] as far as it goes */
 void sieve_resume(struct stream *s, enum call_state got);
-void sieve_collect(struct stream *s, size_t stage, enum channel channel);   /* between two pieces: what checks there let go passes the filters behind */
-void sieve_checked(struct stream *s, size_t stage, enum channel channel);   /* a check there is over: goes on if it waits for that */
+void sieve_collect(struct stream *s, size_t stage, lane_t lane);   /* between two pieces: what checks there let go passes the filters behind */
+void sieve_checked(struct stream *s, size_t stage, lane_t lane);   /* a check there is over: goes on if it waits for that */
 void sieve_reset(struct stream *s);                    /* nothing is held */
 void sieve_free(struct stream *s);
 
 /* answer.c */
-void answer_text(struct stream *s, enum channel channel, const char *text, size_t len);
-void answer_tool(struct stream *s, const struct buf *id, const struct buf *name, const struct buf *args);
+void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len);   /* TEXT or LAST: that text of its channel left the filters */
+void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
+void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args);
+void answer_pass(struct stream *s, const char *bytes, size_t len, bool useful);
+void answer_head(struct stream *s);                    /* the streamed answer begins, if it has not */
+#define HEADERS_MAX 48
+bool answer_respond(struct stream *s);                 /* a front that needs no model: true, it has answered (or failed) */
 void answer_heartbeat(struct stream *s);
-void answer_done(struct stream *s);
-void answer_complete(struct stream *s);                /* answer_done, and the stream is over */
+void answer_done(struct stream *s, enum reason why);   /* the answer is over, and with it the stream */
+void answer_complete(struct stream *s);                /* the model is done */
+void answer_document(struct stream *s, struct buf *body);              /* a whole answer, JSON */
 void answer_failure(struct stream *s, struct failure *f);
 void answer_head_only(struct stream *s);
 void answer_options(struct stream *s);
 void answer_reply(struct stream *s, const struct verdict *v);
 void answer_stop(struct stream *s, const struct verdict *v);
 void answer_flush(struct stream *s);
+void answer_free(struct stream *s);
+void answer_reset(struct stream *s);                   /* nothing was told; what a try before gathered is forgotten */
+
+/* told.c: fronts with functions. Each may fail the stream. */
+void told_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
+void told_block_end(struct stream *s, unsigned choice);
+void told_tool(struct stream *s, const struct front_call *call);
+bool told_finish(struct stream *s);                    /* false: it failed the stream */
+
+/* whole.c: an answer that becomes one document. */
+void whole_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
+void whole_tool(struct stream *s, const struct front_call *call);
+bool whole_send(struct stream *s);                     /* the answer is complete: a reply; false: it failed the stream */
+void whole_free(struct stream *s);
+struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX]);   /* how it ended, for fronts; the words are put there */
 
 #endif

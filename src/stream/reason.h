@@ -20,6 +20,7 @@
     X(BAD_JSON,            "upstream_bad_json",         502, "upstream", "The model service sent something that could not be read.")        \
     X(UPSTREAM_ERROR,      "upstream_error",            502, "upstream", "The model service reported an error.")                            \
     X(BAD_STATUS,          "upstream_status",           502, "upstream", "The model service refused the request.")                          \
+    X(REFUSED,             "upstream_refused",          400, "upstream", "The model service found the request wrong.")                      \
     X(RATE_LIMITED,        "upstream_rate_limited",     429, "upstream", "The model service is busy; try again later.")                     \
     X(NOT_STREAM,          "upstream_not_stream",       502, "upstream", "The model service did not answer with a stream.")                 \
     X(EVENT_TOO_LARGE,     "upstream_event_too_large",  502, "upstream", "The model service sent an event that is too large.")              \

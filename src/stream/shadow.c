@@ -19,6 +19,7 @@ struct item {                                          /* a piece on its way to 
     struct item *next;
     int kind;
     enum channel channel;
+    unsigned char choice;
     size_t len;
     char text[];
 };
@@ -177,7 +178,7 @@ void shadows_start(struct stream *s)
     }
 }
 
-static void queue(struct shadow *w, int kind, enum channel c, const char *text, size_t len)
+static void queue(struct shadow *w, int kind, const struct piece *p, const char *text, size_t len)
 {
     struct item *i;
 
@@ -190,7 +191,8 @@ static void queue(struct shadow *w, int kind, enum channel c, const char *text, 
     }
     i = mem_alloc(sizeof *i + len);
     i->kind = kind;
-    i->channel = c;
+    i->channel = p->channel;
+    i->choice = p->choice;
     i->len = len;
     memcpy(i->text, text ? text : "", len);
     *w->last = i;
@@ -198,17 +200,19 @@ static void queue(struct shadow *w, int kind, enum channel c, const char *text, 
     w->queued += len;
 }
 
-void shadow_text(struct stream *s, size_t i, enum channel c, const char *text, size_t len, bool last)
+void shadow_text(struct stream *s, size_t i, const struct piece *p, const char *text, size_t len, bool last)
 {
     struct shadow *w = s->shadows ? &s->shadows[i] : NULL;
 
     if (!w)
         return;
+    if (w->stream && w->stream->n_choices != s->n_choices)   /* of this try, before its first text */
+        source_choices(w->stream, s->n_choices);
     w->in = hash(w->in, text, len);
     if (len)
-        queue(w, PIECE_TEXT, c, text, len);
+        queue(w, PIECE_TEXT, p, text, len);
     if (last)
-        queue(w, PIECE_LAST, c, NULL, 0);
+        queue(w, PIECE_LAST, p, NULL, 0);
 }
 
 /* As a source of pieces: what was queued, one at a time. */
@@ -227,7 +231,7 @@ enum source_got shadow_next(struct stream *s)
     s->piece_at = 0;
     s->texts.len = 0;
     buf_append(&s->texts, i->text, i->len);
-    s->pieces[0] = (struct piece){ .kind = i->kind, .channel = i->channel, .len = i->len };
+    s->pieces[0] = (struct piece){ .kind = i->kind, .channel = i->channel, .choice = i->choice, .len = i->len };
     s->tokens += i->kind == PIECE_TEXT;
     free(i);
     return SOURCE_PIECES;
@@ -241,7 +245,7 @@ void shadows_end(struct stream *s, bool complete)
         if (!w->stream)
             continue;
         if (complete && w->started)
-            queue(w, PIECE_DONE, CHANNEL_CONTENT, NULL, 0);
+            queue(w, PIECE_DONE, &(struct piece){ 0 }, NULL, 0);
         else
             stream_client_gone(w->stream);
         if (w->stream)

@@ -26,7 +26,7 @@ static void move_aside(struct stream *s, struct held *h, const struct piece *p)
     s->later.text = s->sieve_text;
     s->sieve_text = s->moved_text;
     s->moved_text = (struct buf)BUF_EMPTY;
-    s->moved = (struct piece){ .kind = over ? PIECE_LAST : PIECE_TEXT, .channel = CHANNEL_REASONING };
+    s->moved = (struct piece){ .kind = over ? PIECE_LAST : PIECE_TEXT, .channel = CHANNEL_REASONING, .choice = p->choice };
     s->piece = &s->moved;
 }
 
@@ -63,7 +63,7 @@ static bool pass_stages(struct stream *s)
         if (s->sieve_text.len == 0 && !stage_is_last(s, p))
             break;                                     /* the stage before dropped or held it all */
         if (stage_filter(s)->kind == FILTER_SHADOW) {
-            shadow_text(s, (size_t)stage_filter(s)->shadow, p->channel, s->sieve_text.data, s->sieve_text.len, stage_is_last(s, p));
+            shadow_text(s, (size_t)stage_filter(s)->shadow, p, s->sieve_text.data, s->sieve_text.len, stage_is_last(s, p));
             continue;
         }
         enum policy_turn turn = policy_turn(s, stage_filter(s)->policy, FILTER_OPEN, "filter");
@@ -71,11 +71,11 @@ static bool pass_stages(struct stream *s)
             return false;
         if (turn == POLICY_PASSES)
             continue;
-        struct held *h = stage_held(s, p->channel);
+        struct held *h = stage_held(s, p);
         if (stage_enter(s, p, h) == OVER || leave(s, h, p) == OVER)
             return false;
     }
-    answer_text(s, s->piece->channel, s->sieve_text.data, s->sieve_text.len);
+    answer_piece(s, s->piece, s->sieve_text.data, s->sieve_text.len);
     buf_consume(&s->sieve_text, s->sieve_text.len);
     return true;
 }
@@ -102,7 +102,6 @@ static void go_on(struct stream *s)
     if (s->stop.kind == VERDICT_STOP) {
         stream_finish_word(s, &s->stop);
         answer_stop(s, &s->stop);
-        stream_close(s, REASON_STOPPED);
     }
 }
 
@@ -118,10 +117,15 @@ void sieve_piece(struct stream *s)
         s->piece_at++;
         if (s->route->n_hooks[HOOK_FINISH] == 0)
             answer_complete(s);
-        else if (exchange_finish(&s->exchange, s->model_finish[0] ? s->model_finish : NULL, s->tokens, s->usage_in, s->usage_out) != 0)
+        else if (exchange_finish(&s->exchange, s->choices[0].finish[0] ? s->choices[0].finish : NULL, s->tokens, &s->usage) != 0)
             stream_fail(s, REASON_POLICY_MEMORY);
         else
             hooks_begin(s, HOOK_FINISH);
+        return;
+    }
+    if (p->kind == PIECE_PASS) {
+        s->piece_at++;
+        answer_pass(s, s->texts.data + p->off, p->len, p->useful);
         return;
     }
     if (p->kind == PIECE_TOOL) {
@@ -130,8 +134,8 @@ void sieve_piece(struct stream *s)
         return;
     }
     if (s->route->n_filters == 0) {
-        answer_text(s, p->channel, s->texts.data + p->off, p->len);
         s->piece_at++;
+        answer_piece(s, p, s->texts.data + p->off, p->len);
         return;
     }
     s->sieving = true;
@@ -146,7 +150,7 @@ void sieve_piece(struct stream *s)
 static void work_on(struct stream *s)
 {
     const struct piece *p = s->piece;
-    struct held *h = stage_held(s, p->channel);
+    struct held *h = stage_held(s, p);
 
     if (stage_work(s, p, h) == OVER || leave(s, h, p) == OVER)
         return;
@@ -154,9 +158,9 @@ static void work_on(struct stream *s)
     go_on(s);
 }
 
-void sieve_collect(struct stream *s, size_t stage, enum channel channel)
+void sieve_collect(struct stream *s, size_t stage, lane_t lane)
 {
-    s->collected = (struct piece){ .kind = PIECE_TEXT, .channel = channel };
+    s->collected = (struct piece){ .kind = PIECE_TEXT, .channel = lane % CHANNEL_COUNT, .choice = (unsigned char)(lane / CHANNEL_COUNT) };
     s->piece = &s->collected;
     s->sieving = true;
     s->stage = stage;
@@ -164,9 +168,9 @@ void sieve_collect(struct stream *s, size_t stage, enum channel channel)
     work_on(s);
 }
 
-void sieve_checked(struct stream *s, size_t stage, enum channel channel)
+void sieve_checked(struct stream *s, size_t stage, lane_t lane)
 {
-    if (!s->checks_awaited || (s->sieving && (s->stage != stage || s->piece->channel != channel)))
+    if (!s->checks_awaited || (s->sieving && (s->stage != stage || LANE(s->piece->choice, s->piece->channel) != lane)))
         return;
     s->checks_awaited = false;
     stream_go(s, HELD_BY_POLICY);
@@ -177,7 +181,7 @@ void sieve_checked(struct stream *s, size_t stage, enum channel channel)
 void sieve_resume(struct stream *s, enum call_state got)
 {
     const struct piece *p = s->piece;
-    struct held *h = stage_held(s, p->channel);
+    struct held *h = stage_held(s, p);
     enum pass pass;
 
     stream_go(s, HELD_BY_POLICY);

@@ -1,163 +1,21 @@
-/* Where an answer comes from: an upstream's events, or a Lua model. Both give pieces of text.
+/* Where an answer comes from: an upstream's events or document, or a Lua model. All give pieces.
  *
- * Pulled by stream.c's pump: source_next takes one event (or one out:text) at a time, so waiting is only not asking. For an upstream's event the
- * dialect's declared places are read in one pass without building a tree; the JSON is checked whole all the same.
+ * Pulled by stream.c's pump: source_next takes one event (or one out:text) at a time, so waiting is only not asking. What an event means is event.c's.
  */
-#include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
+#include "script/vm.h"
 #include "stream/inside.h"
-#include "wire/json.h"
 
-static void add_piece(struct stream *s, int kind, enum channel c, size_t off, size_t len)
-{
-    s->pieces[s->n_pieces++] = (struct piece){ .kind = kind, .channel = c, .off = off, .len = len };
-}
+#define BODY_MAX ((size_t)16 << 20)                    /* an answer that is one document */
+#define REFUSAL_MAX ((size_t)64 << 10)                 /* what is read of an answer that is no 200 */
 
-static void end_block(struct stream *s)
-{
-    if (s->in_block)
-        add_piece(s, PIECE_LAST, s->block, 0, 0);
-    s->in_block = false;
-}
-
-/* Text stands in s->texts from `off` on. A change of channel ends the block before it: what filters hold of that must leave first. */
-static void add_text(struct stream *s, enum channel c, size_t off)
-{
-    size_t len = s->texts.len - off;
-
-    if (len == 0)
-        return;
-    if (s->in_block && s->block != c)
-        end_block(s);
-    s->in_block = true;
-    s->block = c;
-    add_piece(s, PIECE_TEXT, c, off, len);
-    if (s->tokens == 0)
-        s->due[CLOCK_FIRST_TOKEN] = 0;
-    s->tokens++;
-    metrics_add(s->metrics, METRIC_tokens_total, 1);
-}
-
-static void begin_pieces(struct stream *s)
-{
-    s->n_pieces = s->piece_at = 0;
-    s->texts.len = 0;
-}
-
-static enum source_got complete(struct stream *s)
-{
-    if (tools_waiting(s)) {                            /* they leave first: source_next comes back here */
-        s->tools_due = s->ending = true;
-        return SOURCE_PIECES;
-    }
-    for (enum channel c = 0; c < CHANNEL_COUNT; c++) {   /* half a character at the end of the text */
-        size_t off = s->texts.len;
-        if (s->mender[c].n == 0)
-            continue;
-        utf8_mend_end(&s->mender[c], &s->texts);
-        if (s->in_block && s->block != c)
-            end_block(s);
-        s->in_block = true;
-        s->block = c;
-        add_piece(s, PIECE_TEXT, c, off, s->texts.len - off);
-    }
-    end_block(s);
-    add_piece(s, PIECE_DONE, CHANNEL_CONTENT, 0, 0);
-    s->source_done = true;
-    return SOURCE_PIECES;
-}
-
-/* --- an upstream's events --------------------------------------------------------------------------------------- */
-
-static int64_t whole_number(const struct json_token *t)
-{
-    return t->kind == JSON_NUMBER ? strtoll(t->bytes, NULL, 10) : -1;
-}
-
-static void read_channel(struct stream *s, enum channel c, const struct json_token *t)
-{
-    size_t off = s->texts.len;
-
-    if (t->kind != JSON_STRING || (t->len == 0 && s->mender[c].n == 0))
-        return;
-    if (!t->escaped) {
-        utf8_mend(&s->mender[c], &s->texts, t->bytes, t->len);
-    } else {
-        struct buf plain = BUF_EMPTY;
-        json_unescape(&plain, t->bytes, t->len);
-        utf8_mend(&s->mender[c], &s->texts, plain.data, plain.len);
-        buf_free(&plain);
-    }
-    add_text(s, c, off);
-}
-
-static void read_finish(struct stream *s, const struct json_token *t)
-{
-    size_t word = 0;
-
-    while (word < t->len && (isalnum((unsigned char)t->bytes[word]) || t->bytes[word] == '_' || t->bytes[word] == '-'))
-        word++;
-    s->finish_seen = true;
-    snprintf(s->model_finish, sizeof s->model_finish, "%.*s", word == t->len ? (int)word : 0, t->bytes);   /* it is passed on: a word or nothing */
-}
-
-static bool is_done_mark(const struct stream *s, const struct sse_event *ev)
-{
-    const char *mark = s->model->dialect->done;
-
-    return *mark && ev->len == strlen(mark) && memcmp(ev->data, mark, ev->len) == 0;
-}
-
-static bool has_text(const struct json_token *t) { return t->kind == JSON_STRING && t->len > 0; }
-
-static enum source_got read_event(struct stream *s, const struct sse_event *ev, enum reason *why)
-{
-    struct json_place_found at[PLACE_COUNT];
-
-    if (ev->len == 0)
-        return SOURCE_PIECES;                          /* an event without data says nothing */
-    if (is_done_mark(s, ev))
-        return complete(s);
-    if (json_places_find(s->model->dialect->places, ev->data, ev->len, at) != 0) {
-        *why = REASON_BAD_JSON;
-        return SOURCE_FAILED;
-    }
-    if (at[PLACE_ERROR].token.kind != JSON_ERROR && at[PLACE_ERROR].token.kind != JSON_NULL) {
-        *why = REASON_UPSTREAM_ERROR;
-        return SOURCE_FAILED;
-    }
-    if (tools_waiting(s) && (has_text(&at[PLACE_CONTENT].token) || has_text(&at[PLACE_REASONING].token) || has_text(&at[PLACE_REFUSAL].token))) {
-        buf_append(&s->deferred, ev->data, ev->len);   /* the calls before it leave first */
-        s->tools_due = true;
-        return SOURCE_PIECES;
-    }
-    if (at[PLACE_TOOLS].token.kind == JSON_ARRAY) {
-        s->due[CLOCK_FIRST_TOKEN] = 0;
-        s->useful = true;
-        if (s->tools_wanted && tools_read(s, &at[PLACE_TOOLS].token) != 0) {
-            *why = REASON_EVENT_TOO_LARGE;
-            return SOURCE_FAILED;
-        }
-    }
-    read_channel(s, CHANNEL_REASONING, &at[PLACE_REASONING].token);
-    read_channel(s, CHANNEL_CONTENT, &at[PLACE_CONTENT].token);
-    read_channel(s, CHANNEL_REFUSAL, &at[PLACE_REFUSAL].token);
-    if (at[PLACE_FINISH].token.kind == JSON_STRING)
-        read_finish(s, &at[PLACE_FINISH].token);
-    if (s->finish_seen)
-        s->tools_due = tools_waiting(s);
-    if (at[PLACE_USAGE_IN].token.kind == JSON_NUMBER)
-        s->usage_in = whole_number(&at[PLACE_USAGE_IN].token);
-    if (at[PLACE_USAGE_OUT].token.kind == JSON_NUMBER)
-        s->usage_out = whole_number(&at[PLACE_USAGE_OUT].token);
-    return SOURCE_PIECES;
-}
+/* ---- an upstream */
 
 void source_await(struct stream *s)
 {
@@ -175,20 +33,73 @@ void source_gap(struct stream *s)
 /* The calls have left: what waited for them. */
 static enum source_got after_tools(struct stream *s, enum reason *why)
 {
-    struct sse_event ev = { .data = s->deferred.data, .len = s->deferred.len };
     enum source_got got;
 
-    begin_pieces(s);
+    event_begin(s);
+    if (s->op_at < s->ops.n)
+        return event_step(s, why);
     if (s->deferred.len == 0)
-        return s->ending ? complete(s) : SOURCE_PIECES;
-    got = read_event(s, &ev, why);
+        return s->ending ? event_complete(s) : SOURCE_PIECES;
+    got = event_read(s, s->deferred.data, s->deferred.len, why);
     s->deferred.len = 0;
     return got;
 }
 
-static enum source_got next_event(struct stream *s, enum reason *why)
+static enum source_got next_sse(struct stream *s, enum reason *why)
 {
     struct sse_event ev;
+
+    switch (sse_next(&s->reader, &ev)) {
+    case SSE_EVENT:
+        event_begin(s);
+        s->event_name = ev.name;
+        return event_read(s, ev.data, ev.len, why);
+    case SSE_TOO_LONG:
+        *why = REASON_EVENT_TOO_LARGE;
+        return SOURCE_FAILED;
+    case SSE_MORE:
+        break;
+    }
+    return SOURCE_MORE;
+}
+
+static enum source_got next_line(struct stream *s, enum reason *why)
+{
+    const char *line;
+    size_t len;
+
+    switch (lines_next(&s->lines, &line, &len)) {
+    case LINES_LINE:
+        event_begin(s);
+        s->event_name = "";
+        return event_read(s, line, len, why);
+    case LINES_TOO_LONG:
+        *why = REASON_EVENT_TOO_LARGE;
+        return SOURCE_FAILED;
+    case LINES_MORE:
+        break;
+    }
+    return SOURCE_MORE;
+}
+
+/* The upstream has ended, and all that it sent is read. */
+static enum source_got ended(struct stream *s, enum reason *why)
+{
+    if (s->upstream_reason != REASON_DONE) {
+        *why = s->upstream_reason;
+        return SOURCE_FAILED;
+    }
+    if (s->finish_seen && !s->model->dialect->ends_said && sse_clean(&s->reader)) {   /* a finish reason and a clean close: complete */
+        event_begin(s);
+        return event_complete(s);
+    }
+    *why = REASON_TRUNCATED;
+    return SOURCE_FAILED;
+}
+
+static enum source_got next_event(struct stream *s, enum reason *why)
+{
+    enum source_got got;
 
     if (s->tools_due) {
         if (tools_next(s))
@@ -196,17 +107,27 @@ static enum source_got next_event(struct stream *s, enum reason *why)
         s->tools_due = false;
         return after_tools(s, why);
     }
-    switch (sse_next(&s->reader, &ev)) {
-    case SSE_EVENT:
-        begin_pieces(s);
-        enum source_got got = read_event(s, &ev, why);
+    if (s->op_at < s->ops.n) {
+        event_begin(s);
+        return event_step(s, why);
+    }
+    if (s->ending) {
+        event_begin(s);
+        return event_complete(s);
+    }
+    got = s->model->dialect->ndjson ? next_line(s, why) : next_sse(s, why);
+    if (got != SOURCE_MORE) {
         source_gap(s);
         return got;
-    case SSE_TOO_LONG:
+    }
+    return s->upstream_ended ? ended(s, why) : SOURCE_MORE;
+}
+
+static enum source_got next_document(struct stream *s, enum reason *why)
+{
+    if (s->body.len > BODY_MAX) {
         *why = REASON_EVENT_TOO_LARGE;
         return SOURCE_FAILED;
-    case SSE_MORE:
-        break;
     }
     if (!s->upstream_ended)
         return SOURCE_MORE;
@@ -214,12 +135,47 @@ static enum source_got next_event(struct stream *s, enum reason *why)
         *why = s->upstream_reason;
         return SOURCE_FAILED;
     }
-    if (s->finish_seen && sse_clean(&s->reader)) {     /* a finish reason and a clean close: complete */
-        begin_pieces(s);
-        return complete(s);
+    return event_document(s, why);
+}
+
+/* ---- an upstream that refuses: what it says of it */
+
+/* Its words for what is wrong with the request itself are for the client; others are for the log. */
+static enum reason reason_of_refusal(int status)
+{
+    if (status == 429)
+        return REASON_RATE_LIMITED;
+    return status == 400 || status == 413 || status == 422 ? REASON_REFUSED : REASON_BAD_STATUS;
+}
+
+static enum source_got next_refusal(struct stream *s, enum reason *why)
+{
+    if (!s->upstream_ended && s->body.len < REFUSAL_MAX)
+        return SOURCE_MORE;
+    upstream_error_free(&s->said);
+    exchange_upstream_error(&s->exchange, s->model, s->refused, s->body.data, s->body.len, &s->said);
+    if (s->said.message) {
+        free(s->detail);
+        s->detail = mem_string(s->said.message);
     }
-    *why = REASON_TRUNCATED;
+    *why = reason_of_refusal(s->refused);
     return SOURCE_FAILED;
+}
+
+/* ---- the try */
+
+void source_choices(struct stream *s, unsigned n)
+{
+    if (n <= 1)
+        return;
+    s->choices = mem_alloc(n * sizeof *s->choices);
+    s->n_choices = n;
+}
+
+/* Nobody here needs to understand the answer, so its bytes may pass. */
+static bool may_pass(const struct stream *s)
+{
+    return !s->shadow && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
 }
 
 void source_start(struct stream *s)
@@ -228,10 +184,14 @@ void source_start(struct stream *s)
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &s->model->clocks, *routes = &s->route->clocks;
 
-    if (exchange_request(&s->exchange, s->model, &want, &f) != 0) {
-        stream_fail_with(s, REASON_POLICY_ERROR, &f);
+    if (exchange_request(&s->exchange, s->model, may_pass(s), &want, &f) != 0) {
+        stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_POLICY_ERROR, &f);
         return;
     }
+    source_choices(s, want.n);
+    s->pass = want.pass;
+    s->document = !want.stream || s->front->operation == OPERATION_EMBED;
+    s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
     s->upstream_open = true;
     source_await(s);
@@ -241,6 +201,36 @@ void source_start(struct stream *s)
         s->upstream_open = false;
         attempt_failed(s, REASON_CONNECT_FAILED);
     }
+}
+
+static bool is_expected(const struct stream *s, const struct header *headers, size_t n)
+{
+    const char *want = s->document ? "application/json" : s->model->dialect->ndjson ? "application/x-ndjson" : "text/event-stream";
+
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(headers[i].name, "content-type") == 0)
+            return strncasecmp(headers[i].value, want, strlen(want)) == 0;
+    return true;                                       /* an upstream that says nothing is taken at its bytes */
+}
+
+void source_head(struct stream *s, int status, const struct header *headers, size_t n)
+{
+    if (status != 200)
+        s->refused = status;                           /* next_refusal reads what it says */
+    else if (!is_expected(s, headers, n))
+        attempt_failed(s, REASON_NOT_STREAM);
+    else
+        attempt_answers(s, status, headers, n);
+}
+
+void source_feed(struct stream *s, const char *bytes, size_t len)
+{
+    if (s->refused || s->document)
+        buf_append(&s->body, bytes, len);
+    else if (s->model->dialect->ndjson)
+        lines_feed(&s->lines, bytes, len);
+    else
+        sse_feed(&s->reader, bytes, len);
 }
 
 /* --- a Lua model ------------------------------------------------------------------------------------------------ */
@@ -267,8 +257,8 @@ static enum source_got returned(struct stream *s, enum reason *why)
     services_drop(s, &s->answer);
     call_finish(&s->answer);
     if (v.kind == VERDICT_PASS) {
-        begin_pieces(s);
-        return complete(s);
+        event_begin(s);
+        return event_complete(s);
     }
     if (v.kind == VERDICT_REJECT) {
         stream_fail_with(s, REASON_REJECTED, &v.failure);
@@ -295,11 +285,11 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
             stream_call_waits(s, &s->answer, CLOCK_ANSWER);
             return SOURCE_MORE;
         }
-        begin_pieces(s);
+        event_begin(s);
         off = s->texts.len;
         text = exchange_output(&s->answer, &len);
-        utf8_mend(&s->mender[CHANNEL_CONTENT], &s->texts, text, len);
-        add_text(s, CHANNEL_CONTENT, off);
+        utf8_mend(&s->choices[0].mender[CHANNEL_CONTENT], &s->texts, text, len);
+        event_text(s, 0, CHANNEL_CONTENT, off);
         return SOURCE_PIECES;
     case CALL_RETURNED:
         return returned(s, why);
@@ -328,19 +318,43 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
+static void drop_choices(struct stream *s)
+{
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        free(s->choices[i].before);
+        free(s->choices[i].after);
+    }
+    if (s->choices != &s->one)
+        free(s->choices);
+    memset(&s->one, 0, sizeof s->one);
+    s->choices = &s->one;
+    s->n_choices = 1;
+}
+
+void source_free(struct stream *s)
+{
+    sse_fini(&s->reader);
+    lines_fini(&s->lines);
+    event_ops_free(&s->ops);
+    buf_free(&s->body);
+    drop_choices(s);
+    tools_free(s);
+}
+
 void source_reset(struct stream *s)
 {
     source_stop(s);
-    sse_fini(&s->reader);
+    source_free(s);
     sse_init(&s->reader, 0);
-    memset(s->mender, 0, sizeof s->mender);
-    begin_pieces(s);
-    s->in_block = s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = false;
+    event_begin(s);
+    answer_reset(s);
+    s->op_at = 0;
+    s->ended_choices = 0;
+    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
     s->useful = false;
-    tools_free(s);
-    s->model_finish[0] = '\0';
+    s->refused = 0;
     s->tokens = 0;
-    s->usage_in = s->usage_out = -1;
+    s->usage = (struct usage){ -1, -1, -1, -1 };
     s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_ANSWER] = 0;
 }
 
@@ -350,6 +364,14 @@ enum source_got source_next(struct stream *s, enum reason *why)
         return SOURCE_MORE;
     if (s->shadow)
         return shadow_next(s);
+    if (s->refused)
+        return next_refusal(s, why);
+    if (s->document)
+        return next_document(s, why);
+    if (!s->model->dialect && s->ending) {
+        event_begin(s);
+        return event_complete(s);
+    }
     return s->model->dialect ? next_event(s, why) : next_answer(s, why);
 }
 

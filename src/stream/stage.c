@@ -15,11 +15,15 @@ static const struct policy *policy_of(const struct stream *s) { return &s->route
 /* Its checks run beside the text (check.c). */
 static bool is_wide(const struct filter *f) { return f->judges && (f->optimistic || f->parallel > 1); }
 
-struct held *stage_held(struct stream *s, enum channel c)
+static size_t n_lanes(const struct stream *s) { return (size_t)s->n_choices * CHANNEL_COUNT; }
+
+static lane_t lane_of(const struct piece *p) { return LANE(p->choice, p->channel); }
+
+struct held *stage_held(struct stream *s, const struct piece *p)
 {
     if (!s->stages)
-        s->stages = mem_alloc(s->route->n_filters * CHANNEL_COUNT * sizeof *s->stages);
-    return &s->stages[s->stage * CHANNEL_COUNT + c];
+        s->stages = mem_alloc(s->route->n_filters * n_lanes(s) * sizeof *s->stages);
+    return &s->stages[s->stage * n_lanes(s) + lane_of(p)];
 }
 
 bool stage_is_last(const struct stream *s, const struct piece *p)
@@ -49,7 +53,7 @@ static enum pass skip_stage(struct stream *s, struct held *h)
     if (!s->skipped)
         s->skipped = mem_alloc(s->route->n_filters * sizeof *s->skipped);
     s->skipped[s->stage] = true;
-    check_release(s, s->stage, s->piece->channel, &s->sieve_text);
+    check_release(s, s->stage, lane_of(s->piece), &s->sieve_text);
     let_go(s, h, h->scan.at + h->ahead, h->scan.text.len);
     drop_text(h);
     return NEXT_STAGE;
@@ -247,12 +251,12 @@ static enum pass match_on(struct stream *s, const struct piece *p, struct held *
 }
 
 /* The checks of this stage that are over: what they let go, or what they said. */
-static enum pass collect(struct stream *s, struct held *h, enum channel c)
+static enum pass collect(struct stream *s, struct held *h, lane_t lane)
 {
     struct check_failure f;
     struct verdict v;
 
-    switch (check_collect(s, s->stage, c, &s->sieve_text, &f, &v)) {
+    switch (check_collect(s, s->stage, lane, &s->sieve_text, &f, &v)) {
     case CHECK_PASSED:
         break;
     case CHECK_JUDGED:
@@ -273,7 +277,7 @@ static enum pass wide_on(struct stream *s, const struct piece *p, struct held *h
 {
     const struct filter *f = stage_filter(s);
     bool last = stage_is_last(s, p);
-    enum pass pass = collect(s, h, p->channel);
+    enum pass pass = collect(s, h, lane_of(p));
     size_t rest, n, held, running;
 
     if (pass != WORK_ON)
@@ -283,7 +287,7 @@ static enum pass wide_on(struct stream *s, const struct piece *p, struct held *h
         let_go(s, h, h->scan.at + h->ahead, h->scan.text.len);
         h->ahead = rest;
     }
-    running = check_count(s, s->stage, p->channel, &held);
+    running = check_count(s, s->stage, lane_of(p), &held);
     n = rest ? unit_end(&h->unit, h->scan.text.data + h->scan.at, rest) : 0;
     if (n == 0 && last)
         n = rest;
@@ -299,7 +303,7 @@ static enum pass wide_on(struct stream *s, const struct piece *p, struct held *h
     }
     s->shown_from = unit_back(h->scan.text.data, h->scan.at, h->unit.overlap);
     s->shown_to = h->scan.at + n;
-    check_start(s, p->channel, h->scan.text.data + s->shown_from, s->shown_to - s->shown_from, n, last && s->shown_to == h->scan.text.len);
+    check_start(s, lane_of(p), h->scan.text.data + s->shown_from, s->shown_to - s->shown_from, n, last && s->shown_to == h->scan.text.len);
     scan_pass(&h->scan, s->shown_to);
     if (f->optimistic)
         h->ahead -= n;
@@ -382,7 +386,7 @@ enum pass stage_enter(struct stream *s, const struct piece *p, struct held *h)
 void stages_free(struct stream *s)
 {
     if (s->stages)
-        for (size_t i = 0; i < s->route->n_filters * CHANNEL_COUNT; i++) {
+        for (size_t i = 0; i < s->route->n_filters * n_lanes(s); i++) {
             scan_free(&s->stages[i].scan);
             matcher_drop(s->stages[i].match);
         }

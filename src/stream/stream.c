@@ -86,7 +86,7 @@ void stream_go(struct stream *s, unsigned bit)
 static void pump(struct stream *s)
 {
     enum reason why = REASON_INTERNAL;
-    enum channel channel;
+    lane_t lane;
     unsigned steps = 0;
     size_t stage;
 
@@ -99,8 +99,8 @@ static void pump(struct stream *s)
             stream_clock(s, CLOCK_TURN, 1);
             return;
         }
-        if (check_find_ready(s, &stage, &channel)) {
-            sieve_collect(s, stage, channel);
+        if (check_find_ready(s, &stage, &lane)) {
+            sieve_collect(s, stage, lane);
             continue;
         }
         if (s->piece_at < s->n_pieces) {
@@ -147,16 +147,22 @@ static void settle(struct stream *s)
 
 /* --- feeds ------------------------------------------------------------------------------------------------------ */
 
-static struct stream *new_stream(const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r, const char *id, struct metrics *metrics)
+static struct stream *new_stream(const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r, const struct front *f, const char *id, struct metrics *metrics)
 {
     struct stream *s = mem_alloc(sizeof *s);
 
     s->host = host;
     s->owner = owner;
     s->route = r;
+    s->front = f;
+    s->streams = true;
+    s->choices = &s->one;
+    s->n_choices = 1;
+    s->event_name = "";
     s->generation = g->generation;
     s->metrics = metrics;
-    s->retry_after = s->usage_in = s->usage_out = -1;
+    s->retry_after = -1;
+    s->usage = (struct usage){ -1, -1, -1, -1 };
     s->exchange.ref = LUA_NOREF;
     list_init(&s->services);
     list_init(&s->beside);
@@ -176,7 +182,7 @@ struct stream *stream_shadow(struct stream *parent, const struct route *r, const
 
     if (exchange_copy(&copy, &parent->exchange, r) != 0)
         return NULL;
-    struct stream *s = new_stream(host, w, parent->exchange.gateway, r, parent->id, parent->metrics);
+    struct stream *s = new_stream(host, w, parent->exchange.gateway, r, parent->front, parent->id, parent->metrics);
     s->shadow = w;
     s->shadow_of = parent;
     s->exchange = copy;
@@ -203,7 +209,7 @@ void stream_shadow_turn(struct stream *s)
 void stream_open(struct stream **ret, const struct stream_host *host, void *owner, const struct gateway *g, const struct route *r,
                  const struct stream_facts *facts, struct metrics *metrics)
 {
-    struct stream *s = new_stream(host, owner, g, r, facts->id, metrics);
+    struct stream *s = new_stream(host, owner, g, r, facts->front, facts->id, metrics);
 
     *ret = s;
     s->request = facts->request;
@@ -214,7 +220,7 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
     stream_clock(s, CLOCK_TOTAL, r->clocks.total);
 
     struct exchange_facts known = { .id = s->id, .request = facts->request, .ip = facts->ip };
-    s->exchange_ok = exchange_open(&s->exchange, g, r, &known) == 0;
+    s->exchange_ok = exchange_open(&s->exchange, g, r, s->front, &known) == 0;
     if (!s->exchange_ok)
         stream_fail(s, REASON_POLICY_MEMORY);
     else if (policies_admit(s))
@@ -226,10 +232,11 @@ void stream_free(struct stream *s)
 {
     assert(s->state == CLOSED);
     exchange_close(&s->exchange);
-    sse_fini(&s->reader);
+    source_free(s);
+    upstream_error_free(&s->said);
     sieve_free(s);
     shadows_free(s);
-    tools_free(s);
+    answer_free(s);
     buf_free(&s->texts);
     buf_free(&s->out);
     free(s->code);
@@ -241,25 +248,24 @@ void stream_free(struct stream *s)
 void stream_body(struct stream *s, const char *bytes, size_t len)
 {
     struct failure f = { .retry_after = -1 };
+    struct asked asked;
 
     if (s->state != ADMIT)
         return;
-    if (exchange_read(&s->exchange, bytes, len, &f) != 0) {
+    if (exchange_read(&s->exchange, bytes, len, &asked, &f) != 0) {
         stream_fail_with(s, REASON_REJECTED, &f);
     } else {
+        s->streams = asked.stream;
+        s->tools_wanted = tools_wanted(s);
+        if (asked.n_plan) {
+            memcpy(s->plan, asked.plan, sizeof s->plan);
+            s->n_plan = asked.n_plan;
+        }
         shadows_open(s);
         hooks_next(s);
     }
     pump(s);
     settle(s);
-}
-
-static bool is_event_stream(const struct header *headers, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcasecmp(headers[i].name, "content-type") == 0)
-            return strncasecmp(headers[i].value, "text/event-stream", 17) == 0;
-    return true;                                       /* an upstream that says nothing is taken at its bytes */
 }
 
 void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n)
@@ -270,14 +276,7 @@ void stream_upstream_head(struct stream *s, int status, const struct header *hea
     for (size_t i = 0; i < n; i++)
         if (strcasecmp(headers[i].name, "retry-after") == 0)
             s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
-    if (status == 429)
-        attempt_failed(s, REASON_RATE_LIMITED);
-    else if (status != 200)
-        attempt_failed(s, REASON_BAD_STATUS);
-    else if (!is_event_stream(headers, n))
-        attempt_failed(s, REASON_NOT_STREAM);
-    else
-        attempt_answers(s, status, headers, n);
+    source_head(s, status, headers, n);
     pump(s);
     settle(s);
 }
@@ -286,7 +285,7 @@ void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len)
 {
     if (!s->upstream_open)
         return;
-    sse_feed(&s->reader, bytes, len);
+    source_feed(s, bytes, len);
     pump(s);
     settle(s);
 }
@@ -298,6 +297,8 @@ void stream_upstream_end(struct stream *s, enum reason why, const char *text)
     s->upstream_open = false;
     s->upstream_ended = true;
     s->upstream_reason = why;
+    if (why == REASON_DONE)
+        lines_end(&s->lines);
     if (text && *text) {
         free(s->detail);
         s->detail = mem_string(text);
@@ -362,7 +363,7 @@ static void heartbeat(struct stream *s)
         stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat - quiet);
         return;
     }
-    if (!(s->held & HELD_BY_CLIENT) && s->n_gates == 0)
+    if (!(s->held & HELD_BY_CLIENT) && s->n_gates == 0 && s->streams)
         answer_heartbeat(s);
     stream_clock(s, CLOCK_HEARTBEAT, s->route->heartbeat);
 }

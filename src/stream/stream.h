@@ -47,6 +47,7 @@ struct stream_host {
 struct stream_facts {
     const char *id;                                    /* copied */
     const char *ip;                                    /* the client behind trusted proxies; copied */
+    const struct front *front;                         /* of the route, what is spoken at this path */
     const struct http_request *request;                /* must live until stream_body came back, the reply was given, or the client is gone */
 };
 

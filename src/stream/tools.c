@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "script/vm.h"
+#include "script/vm.h"
 #include "stream/inside.h"
 #include "wire/json.h"
 
@@ -15,13 +16,14 @@
 #define ARGS_MAX (1024 * 1024)                         /* bytes of all their arguments together */
 
 struct tool {
+    unsigned choice;
     long index;                                        /* the model's number for it */
     struct buf id, name, args;
 };
 
 bool tools_wanted(const struct stream *s)
 {
-    if (s->route->n_hooks[HOOK_TOOL_CALL] || s->route->front->tool_before)
+    if (s->route->n_hooks[HOOK_TOOL_CALL] || s->front->tool_before || s->front->tool_ref != LUA_NOREF || !s->streams)
         return true;
     for (size_t i = 0; i < s->route->n_filters; i++)
         if (s->route->filters[i].channels & 1u << CHANNEL_TOOL_ARGS)
@@ -44,42 +46,78 @@ static void add_string(struct buf *to, const struct json_token *t)
     buf_free(&plain);
 }
 
-static struct tool *tool_of(struct stream *s, long index)
+#define INDEX_NONE (-1L)
+
+/* INDEX_NONE: a call of its own. NULL: too many. */
+static struct tool *tool_of(struct stream *s, unsigned choice, long index)
 {
     struct tool *t;
 
-    for (size_t i = 0; i < s->n_tools; i++)
-        if (s->tools[i].index == index)
+    for (size_t i = s->tool_at; index != INDEX_NONE && i < s->n_tools; i++)
+        if (s->tools[i].index == index && s->tools[i].choice == choice)
             return &s->tools[i];
     if (s->n_tools == TOOLS_MAX)
         return NULL;
     s->tools = mem_resize(s->tools, (s->n_tools + 1) * sizeof *s->tools);
     t = &s->tools[s->n_tools++];
-    *t = (struct tool){ .index = index };
+    *t = (struct tool){ .choice = choice, .index = index };
     return t;
 }
 
-static int read_item(struct stream *s, const char *bytes, size_t len)
+static int add_arguments(struct stream *s, struct tool *t, const struct json_token *arguments)
+{
+    if (arguments->kind == JSON_OBJECT)                /* whole, as it stands */
+        buf_append(&t->args, arguments->bytes, arguments->len);
+    else
+        add_string(&t->args, arguments);
+    s->tools_size += arguments->kind == JSON_OBJECT || arguments->kind == JSON_STRING ? arguments->len : 0;
+    return s->tools_size > ARGS_MAX ? -1 : 0;
+}
+
+static int read_item(struct stream *s, unsigned choice, const char *bytes, size_t len)
 {
     struct json_place_found at[TOOL_PLACE_COUNT];
+    const struct json_token *index = &at[TOOL_INDEX].token;
     struct tool *t;
 
     if (json_places_find(s->model->dialect->tool_places, bytes, len, at) != 0)
         return -1;
-    t = tool_of(s, at[TOOL_INDEX].token.kind == JSON_NUMBER ? strtol(at[TOOL_INDEX].token.bytes, NULL, 10) : 0);
+    t = tool_of(s, choice, !s->model->dialect->tools_numbered ? INDEX_NONE : index->kind == JSON_NUMBER ? strtol(index->bytes, NULL, 10) : 0);
     if (!t)
         return -1;
     if (t->id.len == 0)
         add_string(&t->id, &at[TOOL_ID].token);
     if (t->name.len == 0)
         add_string(&t->name, &at[TOOL_NAME].token);
-    if (at[TOOL_ARGUMENTS].token.kind == JSON_STRING)
-        s->tools_size += at[TOOL_ARGUMENTS].token.len;
-    add_string(&t->args, &at[TOOL_ARGUMENTS].token);
+    return add_arguments(s, t, &at[TOOL_ARGUMENTS].token);
+}
+
+int tools_piece(struct stream *s, unsigned choice, long index, const struct json_token *arguments)
+{
+    if (arguments->kind != JSON_STRING)
+        return 0;
+    for (size_t i = s->tool_at; i < s->n_tools; i++)   /* of a call that nobody began: a tool that the provider runs itself */
+        if (s->tools[i].index == index && s->tools[i].choice == choice)
+            return add_arguments(s, &s->tools[i], arguments);
+    return 0;
+}
+
+int tools_add(struct stream *s, const struct event_op *op)
+{
+    struct tool *t = tool_of(s, op->choice < s->n_choices ? op->choice : s->n_choices - 1, op->index);
+
+    if (!t)
+        return -1;
+    if (t->id.len == 0)
+        buf_append(&t->id, op->id.data, op->id.len);
+    if (t->name.len == 0)
+        buf_append(&t->name, op->name.data, op->name.len);
+    buf_append(&t->args, op->text.data, op->text.len);
+    s->tools_size += op->text.len;
     return s->tools_size > ARGS_MAX ? -1 : 0;
 }
 
-int tools_read(struct stream *s, const struct json_token *list)
+int tools_read(struct stream *s, unsigned choice, const struct json_token *list)
 {
     struct json_reader r;
     struct json_token t;
@@ -91,7 +129,7 @@ int tools_read(struct stream *s, const struct json_token *list)
     while (json_next(&r, &t) == JSON_OBJECT) {
         const char *from = r.pos - 1;
 
-        if (json_skip(&r, &t) != 0 || read_item(s, from, (size_t)(r.pos - from)) != 0)
+        if (json_skip(&r, &t) != 0 || read_item(s, choice, from, (size_t)(r.pos - from)) != 0)
             return -1;
     }
     return 0;
@@ -102,19 +140,25 @@ bool tools_waiting(const struct stream *s) { return s->tool_at < s->n_tools; }
 /* The next whole call as pieces; false: none is left. */
 bool tools_next(struct stream *s)
 {
-    const struct tool *t;
+    struct tool *t;
+    unsigned char choice;
 
     if (!tools_waiting(s))
         return false;
     t = &s->tools[s->tool_at];
+    choice = (unsigned char)t->choice;
+    if (t->id.len == 0)                                /* some models give none; clients answer by it */
+        buf_printf(&t->id, "call_%.12s_%zu", s->id, s->tool_at + 1);
+    if (t->args.len == 0)
+        buf_puts(&t->args, "{}");
     s->texts.len = 0;
     s->piece_at = 0;
     s->n_pieces = 3;
     buf_append(&s->texts, t->args.data, t->args.len);
     s->tool_args.len = 0;
-    s->pieces[0] = (struct piece){ .kind = PIECE_TEXT, .channel = CHANNEL_TOOL_ARGS, .len = t->args.len };
-    s->pieces[1] = (struct piece){ .kind = PIECE_LAST, .channel = CHANNEL_TOOL_ARGS };
-    s->pieces[2] = (struct piece){ .kind = PIECE_TOOL, .channel = CHANNEL_TOOL_ARGS };
+    s->pieces[0] = (struct piece){ .kind = PIECE_TEXT, .channel = CHANNEL_TOOL_ARGS, .choice = choice, .len = t->args.len };
+    s->pieces[1] = (struct piece){ .kind = PIECE_LAST, .channel = CHANNEL_TOOL_ARGS, .choice = choice };
+    s->pieces[2] = (struct piece){ .kind = PIECE_TOOL, .channel = CHANNEL_TOOL_ARGS, .choice = choice };
     return true;
 }
 
@@ -174,6 +218,6 @@ void tool_leaves(struct stream *s)
         return;
     }
     if (!s->tool_dropped)
-        answer_tool(s, &t->id, &t->name, &s->tool_args);
+        answer_tool(s, t->choice, &t->id, &t->name, &s->tool_args);
     s->tool_at++;
 }

@@ -60,7 +60,7 @@ local function is(failure, kind)
   for _, code in ipairs(KINDS[kind] or {}) do
     if code == failure.code then return true end
   end
-  if failure.code ~= "upstream_status" and failure.code ~= "upstream_rate_limited" then return false end
+  if failure.code ~= "upstream_status" and failure.code ~= "upstream_refused" and failure.code ~= "upstream_rate_limited" then return false end
   local status = tostring(failure.status)
   return kind == status or kind == status:sub(1, 1) .. "xx"
 end

@@ -109,7 +109,12 @@ end
 
 local actions = {
   { "wait", function(x, ms) x:pass(ms) end },
-  { "status", function(x, status, step) x:take(x.world:head(x.id, status, step.headers)) end },
+  { "status", function(x, status, step)
+    x:take(x.world:head(x.id, status, step.headers))
+    if step.body then x:take(x.world:bytes(x.id, step.body)) end
+    x.over, x.open = true, false
+    x:take(x.world:finish(x.id, "done"))
+  end },
   { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
   { "ends", function(x, code) x.over, x.open = true, false; x:take(x.world:finish(x.id, code)) end },
   { "gone", function(x) x:take(x.world:gone(x.id)) end },

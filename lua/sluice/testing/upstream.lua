@@ -16,7 +16,7 @@ local function step(t) return setmetatable(t, Step) end
 
 local steps = {
   wait = function(duration) return step { wait = blame.milliseconds(duration) } end,
-  fail = function(status, headers) return step { status = status, headers = headers or {} } end,
+  fail = function(status, headers, body) return step { status = status, headers = headers or {}, body = type(body) == "table" and json.encode(body) or body } end,
   head = function(status, headers) return step { head = status, headers = headers } end,     -- what comes behind is its body
   raw = function(bytes) return step { raw = bytes } end,
   close = function() return step { ends = "done" } end,                -- a clean end without the dialect's mark

@@ -1,0 +1,98 @@
+-- The answer as a front with functions tells it: the table `answer`, and the calls that script/front.c makes at the edges of its blocks. Each takes
+-- (x, the front's function, sequence, ...) and returns the bytes, what stands around a delta, and the sequence that goes on.
+local host = require "sluice.host"
+local record = require "sluice.record"
+local shown = require "sluice.shown"
+
+local REQ, ID, TARGET, ROUTE, ANSWER = record.REQ, record.ID, record.TARGET, record.ROUTE, record.ANSWER
+
+local M = {}
+
+-- Made when the request was read: what the client asked for, whatever policies change later.
+function M.begin(x, req)
+  local _, wall = host.now()
+  x[ANSWER] = { id = x[ID], created = wall // 1000, model = rawget(req, "model"), stream = rawget(req, "stream") == true, include_usage = rawget(req, "include_usage"),
+    request = req, sequence = 0, finish = {}, n = 1 }
+end
+
+local function text(v, what)
+  if v == nil or type(v) == "string" then return v end
+  error(("the front's %s returned a %s, not a text"):format(what, type(v)), 0)
+end
+
+local function with(x, sequence)
+  local answer = x[ANSWER]
+  answer.sequence = sequence
+  if not answer.model then answer.model = x[TARGET] end
+  return answer
+end
+
+function M.said(x, fn, sequence)
+  local answer = with(x, sequence)
+  return text(fn(answer), "begin"), nil, nil, answer.sequence
+end
+
+function M.open(x, fn, sequence, choice, channel, index)
+  local answer = with(x, sequence)
+  local bytes, before, after = fn(answer, { choice = choice, channel = channel, index = index })
+  return text(bytes, "open"), text(before, "open"), text(after, "open"), answer.sequence
+end
+
+function M.close(x, fn, sequence, choice, channel, index)
+  local answer = with(x, sequence)
+  return text(fn(answer, { choice = choice, channel = channel, index = index }), "close"), nil, nil, answer.sequence
+end
+
+function M.tool_call(x, fn, sequence, choice, index, id, name, arguments)
+  local answer = with(x, sequence)
+  return text(fn(answer, { choice = choice, index = index, id = id, name = name, arguments = arguments }), "tool"), nil, nil, answer.sequence
+end
+
+local function ended(x, sequence, words, input, output, cached, reasoning, tokens)
+  local answer = with(x, sequence)
+  local usage = shown.usage_of(x, input, output, cached, reasoning, tokens)
+  answer.finish = words
+  answer.usage = { input = usage.input, output = usage.output, cached = cached, reasoning = reasoning, estimated = usage.estimated }
+  return answer
+end
+
+function M.finished(x, fn, sequence, ...)
+  local answer = ended(x, sequence, ...)
+  return text(fn(answer), "finish"), nil, nil, answer.sequence
+end
+
+-- blocks: lists of choice, channel or "tool", text, id, name.
+function M.whole(x, fn, sequence, words, input, output, cached, reasoning, tokens, blocks)
+  local answer = ended(x, sequence, words, input, output, cached, reasoning, tokens)
+  answer.blocks = {}
+  for i, b in ipairs(blocks) do
+    if b[2] == "tool" then
+      answer.blocks[i] = { choice = b[1], tool = { id = b[4], name = b[5], arguments = b[3] } }
+    else
+      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3] }
+    end
+  end
+  local document = fn(answer)
+  if type(document) ~= "table" then error("the front's whole returned no table", 0) end
+  return host.json.encode(document)
+end
+
+-- A failure within the stream. fields: as err_of of exchange.lua takes them.
+function M.fault(x, fn, sequence, front_error, ...)
+  local err, body = M.error_of(x, front_error, ...)
+  local answer = x[ANSWER]
+  if not fn or not answer then return "data: " .. host.json.encode(body) .. "\n\n" end
+  with(x, sequence)
+  return text(fn(answer, err, body), "fault"), nil, nil, answer.sequence
+end
+
+-- A front that answers by itself: the document, and the names of the models that this route's clients may ask for.
+function M.respond(x, fn)
+  local route, names = x[ROUTE], {}
+  for i, name in ipairs(route.offers and route.offers.names or route.plan) do names[i] = name end
+  local document = fn(x[REQ], names)
+  if type(document) ~= "table" then error("the front's respond returned no table", 0) end
+  return host.json.encode(document)
+end
+
+return M

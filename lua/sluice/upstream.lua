@@ -1,0 +1,170 @@
+-- What script/upstream.c asks of a provider's dialect: the request for the upstream, what a rare event means, what an error answer says.
+local host = require "sluice.host"
+local fidelity = require "sluice.fidelity"
+local frozen = require "sluice.frozen"
+local record = require "sluice.record"
+local request = require "sluice.request"
+local shown = require "sluice.shown"
+local verdict = require "sluice.verdict"
+
+local REQ, ROUTE, TRY, ANSWER = record.REQ, record.ROUTE, record.TRY, record.ANSWER
+
+local M = {}
+
+local CHOICES_MAX = 16                                  -- as script/gateway.h says
+
+-- ---- the request
+
+-- What the client sent, read once more, as if no policy had touched it.
+local function untouched(x, read)
+  local req = x[REQ]
+  local again = setmetatable({ rawget(req, 1), body = rawget(req, "body") }, request.req_mt)
+  read(again)
+  return again
+end
+
+local function as_text(x, ask, model, r, same, read)
+  local body = r.body
+  if type(body) == "string" then return body end
+  if type(body) ~= "table" then error("the dialect's request returned no body", 0) end
+  local sent = same and rawget(x[REQ], "body")
+  if not sent then return host.json.encode(body) end
+  local was = body
+  if x[ROUTE].touched then
+    was = ask(untouched(x, read), model).body
+    if type(was) ~= "table" then was = {} end
+  end
+  return fidelity.encode(body, was, sent)
+end
+
+-- A client that does not stream, and an answer that may pass as it is: it is asked for as one document.
+local function as_document(r)
+  if type(r.body) ~= "table" then return false end
+  r.body.stream, r.body.stream_options = nil, nil
+  return true
+end
+
+local function check(r)
+  if type(r) ~= "table" then error(("the dialect's request returned %s, not a table"):format(type(r)), 0) end
+  if type(r.path) ~= "string" or not (r.path == "" or r.path:find("^[/?][^%s%c#]*$")) then error("the dialect's request returned no path that begins with /", 0) end
+end
+
+local function header_list(own, try)
+  local headers, names = {}, {}
+  if try then own = shown.with_headers(own, try.headers) end
+  for name in pairs(own) do
+    if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+%-.^_`|~]+$") then error(("the dialect's request returned %q as a header name"):format(tostring(name)), 0) end
+    names[#names + 1] = name
+  end
+  host.table.sort(names)
+  for _, name in ipairs(names) do headers[#headers + 1], headers[#headers + 2] = name, own[name] end
+  return headers
+end
+
+local function choices(req)
+  local n = rawget(req, "params") and req.params.n
+  return math.type(n) == "integer" and n > 1 and n or 1
+end
+
+-- What the dialect wants to send: path, { name, value, name, value ... }, body text, whether the answer's bytes pass, whether it streams, how many
+-- choices; or the dialect's verdict. A header's value may be a list whose parts (texts, secrets) C joins. same: front and provider speak the same;
+-- may_pass: nobody here needs to understand the answer.
+function M.request(x, ask, model, same, may_pass, read)
+  local try, answer = x[TRY], x[ANSWER]
+  local req = try or x[REQ]
+  if not ask then return verdict.reject(400, "operation_not_supported", ("the model \"%s\" makes no embeddings"):format(model.name)) end
+  local n = choices(req)
+  if n > CHOICES_MAX then return verdict.reject(400, "param_invalid", ("'n' is at most %d here"):format(CHOICES_MAX)) end
+  local r = ask(req, model)
+  if verdict.is(r) then return r end
+  check(r)
+  local pass = same and may_pass and answer ~= nil
+  local stream = not (pass and not answer.stream and as_document(r))
+  if answer then answer.n = n end
+  return r.path, header_list(r.headers or {}, try), as_text(x, ask, model, r, same, read), pass, stream, n
+end
+
+-- ---- rare events
+
+local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
+local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE = 1, 2, 3, 4, 5, 6, 7
+
+local ops
+
+local function add(kind, choice) 
+  local op = { kind, choice or 0 }
+  if not ops then error("out is used after the dialect's event has returned", 3) end
+  ops[#ops + 1] = op
+  return op
+end
+
+local function need(v, kind, what)
+  if v ~= nil and type(v) ~= kind then error(("%s must be a %s, is a %s"):format(what, kind, type(v)), 3) end
+  return v
+end
+
+local out = frozen.library("out", {
+  text = function(_, channel, text, choice)
+    local op = add(TEXT, choice)
+    op[3] = CHANNELS[channel] or error(('out:text: a channel is "content", "reasoning" or "refusal", not %q'):format(tostring(channel)), 2)
+    op[4] = need(text, "string", "out:text's text") or ""
+  end,
+  tool = function(_, t)
+    local op = add(TOOL, need(t, "table", "out:tool's argument").choice)
+    op[4], op[5], op[6], op[7] = need(t.arguments, "string", "arguments"), need(t.name, "string", "name"), need(t.id, "string", "id"), t.index
+  end,
+  finish = function(_, word, choice) add(FINISH, choice)[4] = need(word, "string", "out:finish's word") end,
+  usage = function(_, u)
+    local op = add(USAGE)
+    op[8], op[9], op[10], op[11] = u.input, u.output, u.cached, u.reasoning
+  end,
+  model = function(_, name) add(MODEL)[4] = need(name, "string", "out:model's name") end,
+  error = function(_, e)
+    local op = add(ERROR)
+    op[4], op[5] = need(e.message, "string", "message"), need(e.code, "string", "code")
+  end,
+  done = function() add(DONE) end,
+})
+
+-- What an event means, as a list of steps.
+function M.event(read, text)
+  local event, why = host.json.decode(text)
+  if event == nil then error(why, 0) end
+  ops = {}
+  local mine = ops
+  read(event, out)
+  ops = nil
+  return mine
+end
+
+-- ---- error answers
+
+local function word(v) return type(v) == "string" and v ~= "" and v or nil end
+
+-- message, code, type of an answer that is no 200; each may be nil.
+function M.upstream_error(read, status, text)
+  local body = host.json.decode(text)
+  if type(body) ~= "table" then body = nil end
+  local e
+  if read then
+    e = read(status, body)
+  elseif body and type(body.error) == "table" then
+    e = body.error
+  elseif body and word(body.error) then
+    e = { message = body.error }
+  end
+  if type(e) ~= "table" then return nil end
+  return word(e.message), word(e.code), word(e.type)
+end
+
+-- ---- embeddings
+
+function M.embedded(x, read, text)
+  local document, why = host.json.decode(text)
+  if document == nil then error(why, 0) end
+  local own = read(document, x[REQ])
+  if type(own) ~= "table" then error("it returned no table", 0) end
+  return host.json.encode(own)
+end
+
+return M

@@ -1,0 +1,228 @@
+/* What a front with functions says at the edges of an answer's blocks: where a block begins, ends, where the answer ends. The deltas between pass in C.
+ * The Lua side is lua/sluice/answer.lua; the table `answer` lives in the record of the exchange.
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/exchange_inside.h"
+
+struct front_job {
+    struct exchange *x;
+    const char *what;                                  /* the function of lua/sluice/answer.lua */
+    int ref;                                           /* of the front's own */
+    const struct front_block *block;
+    const struct front_call *call;
+    const struct front_end *end;
+    const struct gathered *blocks;
+    size_t n_blocks;
+    const struct failure *failure;
+    uint64_t *sequence;
+    struct buf *out;
+    char **before, **after;
+};
+
+static void push_buf(lua_State *L, const struct buf *b) { lua_pushlstring(L, b->data ? b->data : "", b->len); }
+
+static void push_count(lua_State *L, int64_t n)
+{
+    if (n >= 0)
+        lua_pushinteger(L, n);
+    else
+        lua_pushnil(L);
+}
+
+static void push_end(lua_State *L, const struct front_end *end)   /* pushes: words, input, output, cached, reasoning, tokens */
+{
+    lua_createtable(L, (int)end->n, 0);
+    for (unsigned i = 0; i < end->n; i++) {
+        lua_pushstring(L, end->finish[i]);
+        lua_rawseti(L, -2, i);
+    }
+    push_count(L, end->usage.input);
+    push_count(L, end->usage.output);
+    push_count(L, end->usage.cached);
+    push_count(L, end->usage.reasoning);
+    lua_pushinteger(L, (lua_Integer)end->tokens);
+}
+
+static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name } ... } */
+{
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 0; i < n; i++) {
+        lua_createtable(L, 5, 0);
+        lua_pushinteger(L, list[i].choice);
+        lua_rawseti(L, -2, 1);
+        lua_pushstring(L, list[i].channel == CHANNEL_TOOL_ARGS ? "tool" : channel_names[list[i].channel]);
+        lua_rawseti(L, -2, 2);
+        push_buf(L, &list[i].text);
+        lua_rawseti(L, -2, 3);
+        push_buf(L, &list[i].id);
+        lua_rawseti(L, -2, 4);
+        push_buf(L, &list[i].name);
+        lua_rawseti(L, -2, 5);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* Pushes what the function takes behind (x, front's function, sequence); how many. */
+static int push_arguments(lua_State *L, const struct front_job *job)
+{
+    int n = 0;
+
+    if (job->block) {
+        lua_pushinteger(L, job->block->choice);
+        lua_pushstring(L, channel_names[job->block->channel]);
+        lua_pushinteger(L, job->block->index);
+        n += 3;
+    }
+    if (job->call) {
+        lua_pushinteger(L, job->call->choice);
+        lua_pushinteger(L, job->call->index);
+        push_buf(L, job->call->id);
+        push_buf(L, job->call->name);
+        push_buf(L, job->call->arguments);
+        n += 5;
+    }
+    if (job->end) {
+        push_end(L, job->end);
+        n += 6;
+    }
+    if (job->blocks) {
+        push_gathered(L, job->blocks, job->n_blocks);
+        n++;
+    }
+    if (job->failure) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->front->error_ref);
+        n += 1 + exchange_push_failure(L, job->failure);
+    }
+    return n;
+}
+
+static int front_entry(lua_State *L)                   /* (job) */
+{
+    struct front_job *job = lua_touserdata(L, 1);
+    const char *s;
+    size_t len;
+
+    exchange_push_function(L, job->what);
+    exchange_push(L, job->x);
+    if (job->ref == LUA_NOREF)
+        lua_pushnil(L);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, job->ref);
+    lua_pushinteger(L, job->sequence ? (lua_Integer)*job->sequence : 0);
+    lua_call(L, 3 + push_arguments(L, job), 4);        /* job bytes before after sequence */
+    s = lua_tolstring(L, 2, &len);
+    if (s)
+        buf_append(job->out, s, len);
+    if (job->before && lua_type(L, 3) == LUA_TSTRING && lua_type(L, 4) == LUA_TSTRING) {
+        *job->before = mem_string(lua_tostring(L, 3));
+        *job->after = mem_string(lua_tostring(L, 4));
+    }
+    if (job->sequence && lua_isinteger(L, 5))
+        *job->sequence = (uint64_t)lua_tointeger(L, 5);
+    return 0;
+}
+
+static int run(struct front_job *job)
+{
+    struct call c;
+    bool good;
+
+    if (job->x->ref == LUA_NOREF)
+        return -1;
+    good = exchange_run(job->x, &c, front_entry, job, HOOK_MS, "a front may not wait") == CALL_RETURNED && c.n_results == 0;
+    if (!good)
+        log_say(LOG_ERROR, "front.failed", "front %s: %s", job->x->front->name, c.message ? c.message : "raised a verdict, which it may not");
+    call_finish(&c);
+    return good ? 0 : -1;
+}
+
+int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "said", .ref = x->front->begin_ref, .sequence = sequence, .out = out };
+    return job.ref == LUA_NOREF ? 0 : run(&job);
+}
+
+int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after)
+{
+    struct front_job job = { .x = x, .what = "open", .ref = x->front->open_ref, .block = b, .sequence = sequence, .out = out, .before = before, .after = after };
+
+    *before = *after = NULL;
+    return run(&job);
+}
+
+int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "close", .ref = x->front->close_ref, .block = b, .sequence = sequence, .out = out };
+    return job.ref == LUA_NOREF ? 0 : run(&job);
+}
+
+int exchange_front_tool(struct exchange *x, const struct front_call *t, uint64_t *sequence, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "tool_call", .ref = x->front->tool_ref, .call = t, .sequence = sequence, .out = out };
+    return job.ref == LUA_NOREF ? 0 : run(&job);
+}
+
+int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "finished", .ref = x->front->finish_ref, .end = end, .sequence = sequence, .out = out };
+    return run(&job);
+}
+
+int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "fault", .ref = x->front->fault_ref, .failure = f, .sequence = sequence, .out = out };
+    return run(&job);
+}
+
+int exchange_front_whole(struct exchange *x, const struct front_end *end, const struct gathered *blocks, size_t n, struct buf *out)
+{
+    static const struct gathered none;
+    struct front_job job = { .x = x, .what = "whole", .ref = x->front->whole_ref, .end = end, .blocks = n ? blocks : &none, .n_blocks = n, .out = out };
+    return run(&job);
+}
+
+int exchange_front_respond(struct exchange *x, struct buf *out)
+{
+    struct front_job job = { .x = x, .what = "respond", .ref = x->front->respond_ref, .out = out };
+    return run(&job);
+}
+
+/* ---- facts for C: of tables that only our own Lua writes, so nothing here can raise */
+
+static bool push_answer(lua_State *L, const struct exchange *x)   /* pushes two values; whether the second is the answer's table */
+{
+    exchange_push(L, x);                               /* x */
+    return lua_rawgeti(L, -1, X_ANSWER) == LUA_TTABLE; /* x answer? */
+}
+
+const char *exchange_public_model(struct exchange *x)
+{
+    lua_State *L = x->gateway->vm->L;
+    const char *name = NULL;
+
+    if (push_answer(L, x)) {
+        lua_pushliteral(L, "model");
+        if (lua_rawget(L, -2) == LUA_TSTRING)          /* x answer name */
+            name = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return name;                                       /* the table keeps it alive */
+}
+
+bool exchange_wants_usage(struct exchange *x)
+{
+    lua_State *L = x->gateway->vm->L;
+    bool wants = true;
+
+    if (push_answer(L, x)) {
+        lua_pushliteral(L, "include_usage");
+        wants = lua_rawget(L, -2) == LUA_TNIL || lua_toboolean(L, -1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 2);
+    return wants;
+}

@@ -1,0 +1,486 @@
+/* What one event of an upstream means. Hot events are read by the places that their dialect declares, in one pass and without a tree; a rare one is given
+ * to the dialect's Lua, which says what it means in steps. Both make pieces.
+ *
+ *     event_read -> pieces                                        text, the end of a block, the end
+ *     event_read (rare) -> s->ops -> event_step, event_step ...    a step at a time, since tool calls before a text must leave first
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "script/vm.h"
+#include "stream/inside.h"
+#include "wire/json.h"
+
+/* ---- pieces */
+
+static void add_piece(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len)
+{
+    s->pieces[s->n_pieces++] = (struct piece){ .kind = kind, .choice = (unsigned char)choice, .channel = c, .off = off, .len = len };
+}
+
+void event_begin(struct stream *s)
+{
+    s->n_pieces = s->piece_at = 0;
+    s->texts.len = 0;
+}
+
+static void end_block(struct stream *s, unsigned choice)
+{
+    struct choice *c = &s->choices[choice];
+
+    if (c->in_block)
+        add_piece(s, PIECE_LAST, choice, c->block, 0, 0);
+    c->in_block = false;
+}
+
+/* A change of channel ends the block before it: what filters hold of that must leave first. */
+static void enter_block(struct stream *s, unsigned choice, enum channel channel)
+{
+    struct choice *c = &s->choices[choice];
+
+    if (c->in_block && c->block != channel)
+        end_block(s, choice);
+    c->in_block = true;
+    c->block = channel;
+}
+
+static void count_token(struct stream *s)
+{
+    if (s->tokens == 0)
+        s->due[CLOCK_FIRST_TOKEN] = 0;
+    s->tokens++;
+    metrics_add(s->metrics, METRIC_tokens_total, 1);
+}
+
+void event_text(struct stream *s, unsigned choice, enum channel c, size_t off)
+{
+    size_t len = s->texts.len - off;
+
+    if (len == 0)
+        return;
+    enter_block(s, choice, c);
+    add_piece(s, PIECE_TEXT, choice, c, off, len);
+    count_token(s);
+}
+
+static void end_choice(struct stream *s, unsigned choice)
+{
+    struct choice *c = &s->choices[choice];
+
+    for (enum channel channel = 0; channel < CHANNEL_COUNT; channel++) {   /* half a character at the end of the text */
+        size_t off = s->texts.len;
+
+        if (c->mender[channel].n == 0)
+            continue;
+        utf8_mend_end(&c->mender[channel], &s->texts);
+        enter_block(s, choice, channel);
+        add_piece(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
+    }
+    end_block(s, choice);
+}
+
+enum source_got event_complete(struct stream *s)
+{
+    if (tools_waiting(s)) {                            /* they leave first: source_next comes back here */
+        s->tools_due = s->ending = true;
+        return SOURCE_PIECES;
+    }
+    s->ending = true;
+    while (s->ended_choices < s->n_choices) {          /* a choice at a time: there is room for the pieces of one */
+        if (s->n_pieces + 2 * CHANNEL_COUNT + 2 > PIECES_MAX)
+            return SOURCE_PIECES;
+        end_choice(s, s->ended_choices++);
+    }
+    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
+    s->source_done = true;
+    return SOURCE_PIECES;
+}
+
+/* ---- places */
+
+struct found {
+    const struct event_kind *kind;
+    struct json_place_found at[PLACES_MAX];
+};
+
+static const struct json_token *token(const struct found *f, enum place p)
+{
+    static const struct json_token none = { .kind = JSON_ERROR };
+    unsigned at = f->kind->at[p];
+
+    return at ? &f->at[at - 1].token : &none;
+}
+
+static bool is_there(const struct json_token *t) { return t->kind != JSON_ERROR && t->kind != JSON_NULL; }
+static bool has_text(const struct json_token *t) { return t->kind == JSON_STRING && t->len > 0; }
+
+/* NULL: a kind that says nothing to us. */
+static const struct event_kind *kind_of(const struct dialect *d, const struct json_place_found *at)
+{
+    const struct json_token *t;
+
+    if (!d->kind_at)
+        return &d->kinds[0];
+    t = &at[d->kind_at - 1].token;
+    for (size_t i = 0; t->kind == JSON_STRING && i < d->n_kinds; i++)
+        if (d->kinds[i].name_len == t->len && memcmp(d->kinds[i].name, t->bytes, t->len) == 0)
+            return &d->kinds[i];
+    return NULL;
+}
+
+static bool is_rare(const struct dialect *d, const struct found *f)
+{
+    if (f->kind->rare)
+        return true;
+    for (size_t i = 0; i < d->n_rare; i++)
+        if (is_there(&f->at[d->rare_from + i].token))
+            return true;
+    return false;
+}
+
+static int64_t whole_number(const struct json_token *t, int64_t absent)
+{
+    return t->kind == JSON_NUMBER ? strtoll(t->bytes, NULL, 10) : absent;
+}
+
+/* Which choice it belongs to. A number that nobody asked for: the last one. */
+static unsigned choice_of(const struct stream *s, int64_t number)
+{
+    return number < 0 ? 0 : number < s->n_choices ? (unsigned)number : s->n_choices - 1;
+}
+
+static void read_channel(struct stream *s, unsigned choice, enum channel c, const struct json_token *t)
+{
+    struct utf8_mender *mender = &s->choices[choice].mender[c];
+    size_t off = s->texts.len;
+
+    if (t->kind != JSON_STRING || (t->len == 0 && mender->n == 0))
+        return;
+    if (!t->escaped) {
+        utf8_mend(mender, &s->texts, t->bytes, t->len);
+    } else {
+        struct buf plain = BUF_EMPTY;
+        json_unescape(&plain, t->bytes, t->len);
+        utf8_mend(mender, &s->texts, plain.data, plain.len);
+        buf_free(&plain);
+    }
+    event_text(s, choice, c, off);
+}
+
+/* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
+static void set_finish(struct stream *s, unsigned choice, const char *bytes, size_t len)
+{
+    const struct dialect *d = s->model->dialect;
+    char *to = s->choices[choice].finish;
+    size_t word = 0, room = sizeof s->choices[choice].finish;
+
+    s->finish_seen = true;
+    while (word < len && (isalnum((unsigned char)bytes[word]) || bytes[word] == '_' || bytes[word] == '-'))
+        word++;
+    snprintf(to, room, "%.*s", word == len ? (int)word : 0, bytes);
+    for (size_t i = 0; i < d->n_finish_words; i++)
+        if (strlen(d->finish_words[2 * i]) == len && memcmp(d->finish_words[2 * i], bytes, len) == 0)
+            snprintf(to, room, "%s", d->finish_words[2 * i + 1]);
+}
+
+static void read_usage(struct stream *s, const struct found *f)
+{
+    s->usage.input = whole_number(token(f, PLACE_USAGE_IN), s->usage.input);
+    s->usage.output = whole_number(token(f, PLACE_USAGE_OUT), s->usage.output);
+    s->usage.cached = whole_number(token(f, PLACE_USAGE_CACHED), s->usage.cached);
+    s->usage.reasoning = whole_number(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
+}
+
+static void useful(struct stream *s)
+{
+    s->due[CLOCK_FIRST_TOKEN] = 0;
+    s->useful = true;
+}
+
+/* ---- an event whose bytes pass as they are */
+
+/* The name that the client knows stands in place of the upstream's; nothing else is touched. */
+static void pass_named(struct stream *s, const char *data, size_t len, const struct json_token *model)
+{
+    const char *name = exchange_public_model(&s->exchange);
+
+    if (!name || model->kind != JSON_STRING || (!model->escaped && strlen(name) == model->len && memcmp(name, model->bytes, model->len) == 0)) {
+        buf_append(&s->texts, data, len);
+        return;
+    }
+    buf_append(&s->texts, data, (size_t)(model->bytes - 1 - data));
+    json_put_string(&s->texts, name, strlen(name));
+    buf_append(&s->texts, model->bytes + model->len + 1, (size_t)(data + len - (model->bytes + model->len + 1)));
+}
+
+static bool is_usage_alone(const struct found *f)
+{
+    return is_there(token(f, PLACE_USAGE_IN)) && !is_there(token(f, PLACE_FINISH)) && token(f, PLACE_CONTENT)->kind == JSON_ERROR &&
+           token(f, PLACE_TOOLS)->kind == JSON_ERROR && token(f, PLACE_CHOICE)->kind == JSON_ERROR;
+}
+
+static void pass_event(struct stream *s, const char *data, size_t len, const struct json_token *model, bool is_useful)
+{
+    size_t off = s->texts.len;
+
+    if (*s->event_name) {
+        buf_puts(&s->texts, "event: ");
+        buf_puts(&s->texts, s->event_name);
+        buf_puts(&s->texts, "\n");
+    }
+    buf_puts(&s->texts, "data: ");
+    pass_named(s, data, len, model);
+    buf_puts(&s->texts, "\n\n");
+    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
+    s->pieces[s->n_pieces - 1].useful = is_useful;
+}
+
+/* A line end within the data would end the event's line: such an event is none that passes. */
+static bool may_pass(const char *data, size_t len) { return !memchr(data, '\n', len) && !memchr(data, '\r', len); }
+
+static enum source_got read_passing(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
+{
+    bool text = has_text(token(f, PLACE_CONTENT)) || has_text(token(f, PLACE_REASONING)) || has_text(token(f, PLACE_REFUSAL));
+    bool tool = is_there(token(f, PLACE_TOOLS)) || has_text(token(f, PLACE_TOOL_ARGUMENTS));
+
+    if (!may_pass(data, len)) {
+        *why = REASON_BAD_JSON;
+        return SOURCE_FAILED;
+    }
+    if (text)
+        count_token(s);
+    if (tool)
+        useful(s);
+    if (token(f, PLACE_FINISH)->kind == JSON_STRING)
+        set_finish(s, choice_of(s, whole_number(token(f, PLACE_CHOICE), 0)), token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
+    read_usage(s, f);
+    if (!is_usage_alone(f) || s->usage_wanted)
+        pass_event(s, data, len, token(f, PLACE_MODEL), text || tool || s->tokens > 0 || s->useful);
+    return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? event_complete(s) : SOURCE_PIECES;
+}
+
+/* ---- a rare event */
+
+static void apply_usage(struct stream *s, const int64_t usage[4])
+{
+    int64_t *to[] = { &s->usage.input, &s->usage.output, &s->usage.cached, &s->usage.reasoning };
+
+    for (int i = 0; i < 4; i++)
+        if (usage[i] >= 0)
+            *to[i] = usage[i];
+}
+
+/* What the model says of its own failure, for the log. */
+static void note_error(struct stream *s, const struct event_op *op)
+{
+    if (op->text.len == 0)
+        return;
+    free(s->detail);
+    s->detail = mem_copy(op->text.data, op->text.len);
+}
+
+/* False: it failed, *why. */
+static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
+{
+    unsigned choice = choice_of(s, op->choice);
+    size_t off = s->texts.len;
+
+    switch (op->kind) {
+    case OP_TEXT:
+        utf8_mend(&s->choices[choice].mender[op->channel], &s->texts, op->text.data, op->text.len);
+        event_text(s, choice, op->channel, off);
+        return true;
+    case OP_TOOL:
+        useful(s);
+        *why = REASON_EVENT_TOO_LARGE;
+        return !s->tools_wanted || tools_add(s, op) == 0;
+    case OP_FINISH:
+        set_finish(s, choice, op->text.data ? op->text.data : "", op->text.len);
+        s->tools_due = tools_waiting(s);
+        return true;
+    case OP_USAGE:
+        apply_usage(s, op->usage);
+        return true;
+    case OP_ERROR:
+        note_error(s, op);
+        *why = REASON_UPSTREAM_ERROR;
+        return false;
+    case OP_MODEL:
+    case OP_DONE:
+        return true;
+    }
+    return true;
+}
+
+enum source_got event_step(struct stream *s, enum reason *why)
+{
+    while (s->op_at < s->ops.n) {
+        const struct event_op *op = &s->ops.ops[s->op_at];
+
+        if (s->n_pieces + 3 > PIECES_MAX)
+            return SOURCE_PIECES;
+        if (op->kind == OP_TEXT && tools_waiting(s)) { /* the calls before it leave first */
+            s->tools_due = true;
+            return SOURCE_PIECES;
+        }
+        s->op_at++;
+        bool ends = op->kind == OP_DONE;
+        if (!apply(s, op, why))
+            return SOURCE_FAILED;
+        if (ends) {
+            event_ops_free(&s->ops);
+            s->op_at = 0;
+            return event_complete(s);
+        }
+    }
+    event_ops_free(&s->ops);
+    s->op_at = 0;
+    return SOURCE_PIECES;
+}
+
+static enum source_got read_rare(struct stream *s, const char *data, size_t len, enum reason *why)
+{
+    if (exchange_event(&s->exchange, s->model, data, len, &s->ops) != 0) {
+        *why = REASON_BAD_JSON;
+        return SOURCE_FAILED;
+    }
+    s->op_at = 0;
+    return event_step(s, why);
+}
+
+/* Its bytes pass; what it means is only noted. */
+static enum source_got read_passing_rare(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
+{
+    struct event_ops ops;
+    bool ends = f->kind->ends, good = may_pass(data, len);
+
+    *why = REASON_BAD_JSON;
+    if (!good || exchange_event(&s->exchange, s->model, data, len, &ops) != 0)
+        return SOURCE_FAILED;
+    for (size_t i = 0; i < ops.n && good; i++) {
+        const struct event_op *op = &ops.ops[i];
+
+        if (op->kind == OP_TEXT && op->text.len)
+            count_token(s);
+        else if (op->kind == OP_TOOL)
+            useful(s);
+        else
+            good = apply(s, op, why);
+        ends = ends || op->kind == OP_DONE;
+    }
+    event_ops_free(&ops);
+    if (!good)
+        return SOURCE_FAILED;
+    pass_event(s, data, len, token(f, PLACE_MODEL), s->tokens > 0 || s->useful);
+    return ends ? event_complete(s) : SOURCE_PIECES;
+}
+
+/* ---- an event */
+
+static bool is_done_mark(const struct stream *s, const char *data, size_t len)
+{
+    const char *mark = s->model->dialect->done;
+
+    return *mark && len == strlen(mark) && memcmp(data, mark, len) == 0;
+}
+
+static enum source_got read_hot(struct stream *s, const struct found *f, enum reason *why)
+{
+    unsigned choice = choice_of(s, whole_number(token(f, PLACE_CHOICE), 0));
+
+    if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
+        useful(s);
+        if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
+                                tools_piece(s, choice, whole_number(token(f, PLACE_TOOL_INDEX), 0), token(f, PLACE_TOOL_ARGUMENTS)) != 0)) {
+            *why = REASON_EVENT_TOO_LARGE;
+            return SOURCE_FAILED;
+        }
+    }
+    read_channel(s, choice, CHANNEL_REASONING, token(f, PLACE_REASONING));
+    read_channel(s, choice, CHANNEL_CONTENT, token(f, PLACE_CONTENT));
+    read_channel(s, choice, CHANNEL_REFUSAL, token(f, PLACE_REFUSAL));
+    if (token(f, PLACE_FINISH)->kind == JSON_STRING)
+        set_finish(s, choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
+    if (s->finish_seen)
+        s->tools_due = tools_waiting(s);
+    read_usage(s, f);
+    if (f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE)
+        return event_complete(s);
+    return SOURCE_PIECES;
+}
+
+enum source_got event_read(struct stream *s, const char *data, size_t len, enum reason *why)
+{
+    const struct dialect *d = s->model->dialect;
+    struct found f;
+
+    if (len == 0)
+        return SOURCE_PIECES;                          /* an event without data says nothing */
+    if (is_done_mark(s, data, len))
+        return event_complete(s);
+    if (json_places_find(d->places, data, len, f.at) != 0) {
+        *why = REASON_BAD_JSON;
+        return SOURCE_FAILED;
+    }
+    f.kind = kind_of(d, f.at);
+    if (!f.kind) {
+        if (s->pass && may_pass(data, len))
+            pass_event(s, data, len, &(struct json_token){ .kind = JSON_ERROR }, s->tokens > 0 || s->useful);
+        return SOURCE_PIECES;
+    }
+    if (is_there(token(&f, PLACE_ERROR))) {
+        *why = REASON_UPSTREAM_ERROR;
+        return SOURCE_FAILED;
+    }
+    if (s->pass)
+        return is_rare(d, &f) ? read_passing_rare(s, &f, data, len, why) : read_passing(s, &f, data, len, why);
+    if (is_rare(d, &f))
+        return read_rare(s, data, len, why);
+    if (tools_waiting(s) && (has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)))) {
+        buf_append(&s->deferred, data, len);           /* the calls before it leave first */
+        s->tools_due = true;
+        return SOURCE_PIECES;
+    }
+    return read_hot(s, &f, why);
+}
+
+/* ---- an answer that is one document */
+
+enum source_got event_document(struct stream *s, enum reason *why)
+{
+    const struct dialect *d = s->model->dialect;
+    const char *data = s->body.data ? s->body.data : "";
+    struct event_kind whole = { .name = "" };
+    struct found f = { .kind = &whole };
+
+    event_begin(s);
+    for (int p = 0; p < PLACE_COUNT; p++)
+        whole.at[p] = (unsigned char)(p + 1);
+    if (json_places_find(d->whole, data, s->body.len, f.at) != 0) {
+        *why = REASON_BAD_JSON;
+        return SOURCE_FAILED;
+    }
+    if (is_there(token(&f, PLACE_ERROR))) {
+        *why = REASON_UPSTREAM_ERROR;
+        return SOURCE_FAILED;
+    }
+    read_usage(s, &f);
+    if (token(&f, PLACE_FINISH)->kind == JSON_STRING)
+        set_finish(s, 0, token(&f, PLACE_FINISH)->bytes, token(&f, PLACE_FINISH)->len);
+    count_token(s);
+    if (s->front->operation == OPERATION_EMBED && d->embed_answer_ref != LUA_NOREF) {
+        if (exchange_embedded(&s->exchange, s->model, data, s->body.len, &s->texts) != 0) {
+            *why = REASON_BAD_JSON;
+            return SOURCE_FAILED;
+        }
+    } else {
+        pass_named(s, data, s->body.len, token(&f, PLACE_MODEL));
+    }
+    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
+    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
+    s->source_done = true;
+    return SOURCE_PIECES;
+}

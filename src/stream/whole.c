@@ -1,0 +1,89 @@
+/* An answer for a client that does not stream: its text and tool calls are gathered, in their order, and become one document at the end. Until then
+ * nothing was sent, so a failure has its own status and another model may still be tried.
+ */
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "stream/inside.h"
+
+#define WHOLE_MAX ((size_t)16 << 20)                   /* bytes of text and arguments */
+
+static struct gathered *add(struct stream *s, unsigned choice, enum channel channel)
+{
+    struct gathered *g;
+
+    s->gathered = mem_resize(s->gathered, (s->n_gathered + 1) * sizeof *s->gathered);
+    g = &s->gathered[s->n_gathered++];
+    *g = (struct gathered){ .choice = choice, .channel = channel };
+    return g;
+}
+
+/* The block of that channel that its choice is in; a new one when another is in between. */
+static struct gathered *block(struct stream *s, unsigned choice, enum channel channel)
+{
+    for (size_t i = s->n_gathered; i-- > 0;)
+        if (s->gathered[i].choice == choice)
+            return s->gathered[i].channel == channel ? &s->gathered[i] : add(s, choice, channel);
+    return add(s, choice, channel);
+}
+
+static bool has_room(struct stream *s, size_t len)
+{
+    s->gathered_bytes += len;
+    if (s->gathered_bytes <= WHOLE_MAX)
+        return true;
+    stream_fail(s, REASON_EVENT_TOO_LARGE);
+    return false;
+}
+
+void whole_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+{
+    if (has_room(s, len))
+        buf_append(&block(s, choice, channel)->text, text, len);
+}
+
+void whole_tool(struct stream *s, const struct front_call *call)
+{
+    struct gathered *g;
+
+    if (!has_room(s, call->arguments->len + call->name->len + call->id->len))
+        return;
+    g = add(s, call->choice, CHANNEL_TOOL_ARGS);
+    buf_append(&g->text, call->arguments->data, call->arguments->len);
+    buf_append(&g->name, call->name->data, call->name->len);
+    buf_append(&g->id, call->id->data, call->id->len);
+}
+
+struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX])
+{
+    for (unsigned i = 0; i < s->n_choices; i++)
+        words[i] = s->finish ? s->finish : s->choices[i].finish[0] ? s->choices[i].finish : "stop";
+    return (struct front_end){ .finish = words, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens };
+}
+
+bool whole_send(struct stream *s)
+{
+    const char *words[CHOICES_MAX];
+    struct front_end end = whole_end(s, words);
+    struct buf body = BUF_EMPTY;
+    bool good = exchange_front_whole(&s->exchange, &end, s->gathered, s->n_gathered, &body) == 0;
+
+    if (good)
+        answer_document(s, &body);
+    else
+        stream_fail(s, REASON_INTERNAL);
+    buf_free(&body);
+    return good;
+}
+
+void whole_free(struct stream *s)
+{
+    for (size_t i = 0; i < s->n_gathered; i++) {
+        buf_free(&s->gathered[i].text);
+        buf_free(&s->gathered[i].name);
+        buf_free(&s->gathered[i].id);
+    }
+    free(s->gathered);
+    s->gathered = NULL;
+    s->n_gathered = s->gathered_bytes = 0;
+}
