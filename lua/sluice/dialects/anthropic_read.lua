@@ -54,9 +54,14 @@ function BLOCKS.image(block, place)
   return nil, invalid(place .. ".source", "a source of type base64 (media_type, data), url or file is required")
 end
 
--- A PDF that is there can be said in OpenAI's words; other documents are Anthropic's own.
+-- A PDF that is there can be said in OpenAI's words; other documents are Anthropic's own. One that is text has it where policies look for text.
 function BLOCKS.document(block)
   local source = shared.table(block.source)
+  if source.type == "text" and type(source.data) == "string" then
+    local part = hints(block, { "source" })
+    part.text, part.source = source.data, hints(source, { "data" })
+    return part
+  end
   local url = source.type == "base64" and source_url(source, "application/pdf")
   if not url then return block end
   local name = type(block.title) == "string" and block.title or nil

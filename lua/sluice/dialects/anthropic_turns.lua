@@ -58,6 +58,17 @@ function PARTS.file(part, place)
   }
 end
 
+-- Anthropic's own: the text of a document goes back to its source.
+function PARTS.document(part)
+  if type(part.text) ~= "string" then return part end
+  local block = { source = { data = part.text } }
+  for name, value in pairs(shared.table(part.source)) do block.source[name] = block.source[name] or value end
+  for name, value in pairs(part) do
+    if name ~= "text" and name ~= "source" then block[name] = value end
+  end
+  return block
+end
+
 function PARTS.input_audio(_, place) return nil, shared.unsaid(place .. ".input_audio", PROVIDER) end
 
 -- One part: its block, false for nothing to tell, or nil and the refusal. A part of Anthropic's own passes as it is.

@@ -40,6 +40,47 @@ function M.event(name, data)
   return ("event: %s\ndata: %s\n\n"):format(name, sluice.json.encode(data))
 end
 
+-- ---- what is kept for one provider alone
+
+local function copy(t)
+  local out = {}
+  for k, v in pairs(t) do out[k] = v end
+  return out
+end
+
+-- The list with its items as `change` returns them; the same list when it changes none.
+local function map(list, change)
+  local out
+  for i, item in ipairs(list) do
+    local new = change(item)
+    if new ~= item and not out then out = sluice.json.array(copy(list)) end
+    if out then out[i] = new end
+  end
+  return out or list
+end
+
+-- A list of messages or tools without the members of this name, where dialects put them: at an item, at its parts, at its calls. What has none is not copied.
+function M.plain(list, name)
+  local function without(item)
+    if type(item) ~= "table" or item[name] == nil then return item end
+    local out = copy(item)
+    out[name] = nil
+    return out
+  end
+  return map(list, function(item)
+    local out = without(item)
+    for _, member in ipairs { "content", "tool_calls" } do
+      local had = type(out) == "table" and out[member]
+      local has = type(had) == "table" and map(had, without) or had
+      if has ~= had then
+        if out == item then out = copy(item) end
+        out[member] = has
+      end
+    end
+    return out
+  end)
+end
+
 -- ---- refusing
 
 -- The client's request is not what its API takes. place: "messages.0.content".

@@ -6,7 +6,7 @@ local P = sluice.policy {
   options = { dialect = { type = "string", doc = "A dialect of Sluice." } },
 }
 
-local dialects = { anthropic = require "sluice.dialects.anthropic" }
+local dialects = { anthropic = require "sluice.dialects.anthropic", shared = { shared = require "sluice.dialects.shared" } }
 
 -- What the core gives to a provider's `event`: writes down what it is told.
 local function recorder(told)
