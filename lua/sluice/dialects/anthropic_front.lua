@@ -1,0 +1,144 @@
+-- Answers as Anthropic's Messages API gives them. What clients ask is read in anthropic_read.lua.
+--
+-- One message of numbered blocks: text, thinking, tool_use. The numbers are ours: a client keeps blocks in a list and wants no gap. There is one choice.
+-- Thinking has an empty signature: only its own model could sign it. What was refused is text like any other, as Anthropic tells it.
+local sluice = require "sluice"
+local shared = require "sluice.dialects.shared"
+local read = require "sluice.dialects.anthropic_read"
+
+local M = { methods = "POST, OPTIONS" }
+
+M.read = read.read
+
+local null = sluice.json.null
+local order, event = sluice.json.order, shared.event
+
+-- ---- failures
+
+local TYPES = {
+  [400] = "invalid_request_error", [401] = "authentication_error", [402] = "billing_error", [403] = "permission_error", [404] = "not_found_error",
+  [413] = "request_too_large", [429] = "rate_limit_error", [503] = "overloaded_error", [504] = "timeout_error", [529] = "overloaded_error",
+}
+
+-- Our own word for what went wrong stands where Anthropic's SDKs look for one (errorCode).
+function M.error(err)
+  local word = err.type or TYPES[err.status] or (err.status < 500 and "invalid_request_error" or "api_error")
+  local why = order({ type = word, message = err.message, details = { error_code = err.code } }, { "type", "message", "details" })
+  return order({ type = "error", error = why }, { "type", "error" })
+end
+
+function M.fault(_, err) return event("error", M.error(err)) end
+
+-- ---- words and counts
+
+local WORDS = { stop = "end_turn", length = "max_tokens", tool_calls = "tool_use", function_call = "tool_use", content_filter = "refusal" }
+
+-- A model that was made to call a tool says "stop" at some providers.
+local function stop_reason(answer, called)
+  local word = shared.table(answer.finish)[0] or "stop"
+  if word == "stop" and called then return "tool_use" end
+  return WORDS[word] or word
+end
+
+-- Anthropic counts what came out of a cache apart. How much was written into one is not known here.
+local function usage_of(answer)
+  local usage = shared.table(answer.usage)
+  local told = { input_tokens = (usage.input or 0) - (usage.cached or 0), cache_read_input_tokens = usage.cached or 0, output_tokens = usage.output or 0 }
+  if usage.reasoning then told.output_tokens_details = { thinking_tokens = usage.reasoning } end
+  return order(told, { "input_tokens", "cache_read_input_tokens", "output_tokens" })
+end
+
+local MESSAGE = { "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage" }
+
+local function message_of(answer, content, reason, usage)
+  return order({
+    id = "msg_" .. answer.id, type = "message", role = "assistant", model = answer.model or null, content = sluice.json.array(content),
+    stop_reason = reason, stop_sequence = null, usage = usage,
+  }, MESSAGE)
+end
+
+-- ---- a stream
+
+local BLOCK = { "type", "index", "content_block" }
+
+local function start(index, block) return event("content_block_start", order({ type = "content_block_start", index = index, content_block = block }, BLOCK)) end
+
+local function stop(index) return event("content_block_stop", order({ type = "content_block_stop", index = index }, BLOCK)) end
+
+-- What C puts around the text of a delta.
+local function around(index, kind, member)
+  return ('event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":{"type":"%s","%s":'):format(index, kind, member), "}}\n\n"
+end
+
+-- Our numbers of the answer's blocks, by theirs.
+local function number(answer, theirs)
+  answer.numbers = answer.numbers or { n = 0 }
+  local numbers = answer.numbers
+  if theirs and numbers[theirs] then return numbers[theirs] end
+  local index = numbers.n
+  numbers.n = index + 1
+  if theirs then numbers[theirs] = index end
+  return index
+end
+
+function M.begin(answer)
+  local usage = order({ input_tokens = 0, output_tokens = 0 }, { "input_tokens" })
+  return event("message_start", order({ type = "message_start", message = message_of(answer, {}, null, usage) }, { "type" }))
+end
+
+function M.open(answer, block)
+  if block.choice > 0 then return end
+  local index = number(answer, block.index)
+  if block.channel == "reasoning" then
+    local thinking = order({ type = "thinking", thinking = "", signature = "" }, { "type", "thinking" })
+    return start(index, thinking), around(index, "thinking_delta", "thinking")
+  end
+  return start(index, order({ type = "text", text = "" }, { "type" })), around(index, "text_delta", "text")
+end
+
+function M.close(answer, block)
+  if block.choice > 0 then return "" end
+  return stop(number(answer, block.index))
+end
+
+function M.tool(answer, call)
+  if call.choice > 0 then return "" end
+  local index = number(answer)
+  local before, after = around(index, "input_json_delta", "partial_json")
+  local block = order({ type = "tool_use", id = call.id, name = call.name, input = {} }, { "type", "id", "name" })
+  local arguments = call.arguments ~= "" and call.arguments or "{}"
+  answer.called = true
+  return start(index, block) .. before .. sluice.json.encode(arguments) .. after .. stop(index)
+end
+
+function M.finish(answer)
+  local delta = order({ stop_reason = stop_reason(answer, answer.called), stop_sequence = null }, { "stop_reason" })
+  return event("message_delta", order({ type = "message_delta", delta = delta, usage = usage_of(answer) }, { "type", "delta" }))
+    .. event("message_stop", { type = "message_stop" })
+end
+
+-- ---- a whole message
+
+local function whole_block(block)
+  if block.tool then
+    local text = block.tool.arguments
+    -- Arguments that a limit cut short are no JSON: the client gets them as the text they are.
+    local input = text == "" and {} or shared.object(text) or text
+    return order({ type = "tool_use", id = block.tool.id, name = block.tool.name, input = input }, { "type", "id", "name" })
+  end
+  if block.channel == "reasoning" then return order({ type = "thinking", thinking = block.text, signature = "" }, { "type", "thinking" }) end
+  return order({ type = "text", text = block.text }, { "type" })
+end
+
+function M.whole(answer)
+  local content, called = {}, false
+  for _, block in ipairs(answer.blocks) do
+    if block.choice == 0 then
+      content[#content + 1] = whole_block(block)
+      called = called or block.tool ~= nil
+    end
+  end
+  return message_of(answer, content, stop_reason(answer, called), usage_of(answer))
+end
+
+return M
