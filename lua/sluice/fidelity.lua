@@ -24,6 +24,9 @@ local function member(now, was, raw)
   return type(now) == "table" and host.json.is_array(now) and type(was) == "table" and items(now, was, raw) or text
 end
 
+-- What is the gateway's to say, whatever the client wrote.
+local OURS = { model = true, stream = true, stream_options = true }
+
 -- now: the body to be sent; was: the same made of what the client sent; sent: the client's own bytes (one JSON object).
 function M.encode(now, was, sent)
   local written = host.json_parts(sent)
@@ -33,7 +36,7 @@ function M.encode(now, was, sent)
   local function put(name)
     if now[name] == nil or seen[name] then return end
     seen[name] = true
-    out[#out + 1] = host.json.encode(name) .. ":" .. member(now[name], was[name], raw[name])
+    out[#out + 1] = host.json.encode(name) .. ":" .. (OURS[name] and host.json.encode(now[name]) or member(now[name], was[name], raw[name]))
   end
   for i = 1, #written, 2 do put(written[i]) end
   local rest = {}

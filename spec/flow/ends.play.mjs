@@ -2,7 +2,7 @@
 // it. Answer.all() holds every stream to that. Rows 5, 6 and 25 of the failures that others' users reported.
 import assert from "node:assert/strict";
 import zlib from "node:zlib";
-import { deaf, delta, event, play } from "./play.mjs";
+import { KEY, deaf, delta, event, play } from "./play.mjs";
 
 // What `act` makes of a fresh request's answer, before any byte and after k tokens. `kept`: the upstream ended its answer properly, so its connection may serve on.
 async function ending(up, g, act, { status, code, after = [0, 1, 3], kept = false }) {

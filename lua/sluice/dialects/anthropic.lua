@@ -9,4 +9,5 @@ return {
   name = "anthropic",
   provider = require "sluice.dialects.anthropic_provider",
   front = require "sluice.dialects.anthropic_front",
+  endpoints = { ["/messages"] = "anthropic" },
 }

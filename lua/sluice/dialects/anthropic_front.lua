@@ -6,7 +6,7 @@ local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
 local read = require "sluice.dialects.anthropic_read"
 
-local M = { methods = "POST, OPTIONS" }
+local M = { methods = "POST, OPTIONS", speaks = "anthropic" }
 
 M.read = read.read
 

@@ -11,6 +11,7 @@ local M = {
   kind = "type",
 
   events = {
+    message_start = { model = "message.model" },          -- rare, too: the name is shown to clients in bytes that pass
     content_block_delta = { content = "delta.text", reasoning = "delta.thinking", tool_index = "index", tool_arguments = "delta.partial_json" },
   },
   rare = { "message_start", "content_block_start", "message_delta", "error" },
