@@ -123,7 +123,7 @@ describe("gemini is asked", function()
   it("and nothing of what says nothing, or is only kept", function()
     assert.same({ contents = { { role = "user", parts = { { text = "Hi" } } } } }, body { tools = {}, params = { n = 1, logit_bias = json.object {}, logprobs = false, top_logprobs = 0,
       parallel_tool_calls = true, modalities = { "text" }, response_format = { type = "text" }, service_tier = "auto", verbosity = "medium", temperature = json.null, audio = json.null,
-      user = "u1", metadata = { a = "b" }, store = true, stream_options = { include_usage = true }, safety_identifier = "x", prompt_cache_key = "k" } })
+      user = "u1", metadata = { a = "b" }, store = true, anthropic = { meant = "low" }, stream_options = { include_usage = true }, safety_identifier = "x", prompt_cache_key = "k" } })
   end)
 
   it("with the operator's options, below what the client says", function()
@@ -150,6 +150,8 @@ describe("gemini refuses, by name,", function()
   it("messages and tools of other kinds", function()
     assert.equal(unsaid "tools[1] of type custom", refused { tools = { fn { name = "a" }, { type = "custom", custom = { name = "x" } } } })
     assert.equal(unsaid "messages[0].content[1] of type video", refused { messages = { user { { type = "text", text = "a" }, { type = "video" } } } })
+    assert.equal(unsaid "tools[0].defer_loading", refused { tools = { { type = "function", ["function"] = { name = "a" }, anthropic = {}, defer_loading = true } } })
+    assert.equal(unsaid "tools[0].function.examples", refused { tools = { fn { name = "a", examples = { 1 } } } })
     assert.equal(unsaid "messages[0].content[0] of type image_url",
       refused { messages = { { role = "system", content = { { type = "image_url", image_url = { url = "data:image/png;base64,aa" } } } } } })
     assert.equal(unsaid "messages[0] of role critic", refused { messages = { { role = "critic", content = "x" } } })

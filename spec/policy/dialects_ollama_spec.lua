@@ -64,7 +64,7 @@ describe("ollama is asked", function()
   it("and nothing of what says nothing, or is only kept", function()
     assert.same({ model = "qwen3:8b", stream = true, messages = { user "Hi" } }, body { tools = {}, params = { n = 1, logit_bias = json.object {}, logprobs = false, top_logprobs = 0,
       parallel_tool_calls = true, modalities = { "text" }, response_format = { type = "text" }, service_tier = "default", temperature = json.null, user = "u1",
-      metadata = { a = "b" }, store = false, stream_options = { include_usage = true } } })
+      metadata = { a = "b" }, store = false, anthropic = { meant = "low" }, stream_options = { include_usage = true } } })
   end)
 
   it("with the operator's options, below what the client says", function()
@@ -90,6 +90,8 @@ describe("ollama refuses, by name,", function()
     assert.equal(unsaid "tools[0] of type custom", refused { tools = { { type = "custom", custom = { name = "x" } } } })
     assert.equal(unsaid "tools[0].function.strict", refused { tools = { fn { name = "a", strict = true } } })
     assert.equal(unsaid "messages[0].content[0] of type file", refused { messages = { user { { type = "file", file = { file_id = "f" } } } } })
+    assert.equal(unsaid "tools[0].defer_loading", refused { tools = { { type = "function", ["function"] = { name = "a" }, anthropic = {}, defer_loading = true } } })
+    assert.equal(unsaid "tools[0].function.examples", refused { tools = { fn { name = "a", examples = { 1 } } } })
     assert.equal(unsaid "messages[0].content[0] of type image_url",
       refused { messages = { { role = "assistant", content = { { type = "image_url", image_url = { url = "data:image/png;base64,aa" } } } } } })
     assert.equal(unsaid "messages[0].content[0].image_url.detail", refused { messages = { user { { type = "image_url", image_url = { url = "data:image/png;base64,aa", detail = "low" } } } } })

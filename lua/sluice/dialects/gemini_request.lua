@@ -182,11 +182,25 @@ local function schema_of(v)
   return out
 end
 
+-- A member of a tool that is neither OpenAI's nor a front's own record ("anthropic") may change the answer.
+local TOOL, FUNCTION = { type = true, ["function"] = true, anthropic = true }, { name = true, description = true, parameters = true, strict = true }
+
+local function check_members(job, t, known, at)
+  local names = {}
+  for name, value in pairs(t) do
+    if set(value) and not known[name] then names[#names + 1] = tostring(name) end
+  end
+  table.sort(names)
+  if names[1] then cannot_tell(job, ("%s.%s"):format(at, names[1])) end
+end
+
 local function declarations(job, tools)
   local out = {}
   for i, tool in ipairs(tools) do
-    local f = object(tool["function"])
-    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("tools[%d] of type %s"):format(i - 1, tostring(tool.type))) end
+    local f, at = object(tool["function"]), ("tools[%d]"):format(i - 1)
+    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, tostring(tool.type))) end
+    check_members(job, tool, TOOL, at)
+    check_members(job, f, FUNCTION, at .. ".function")
     if f.strict == true then job.strict = true end
     out[i] = { name = f.name, description = text(f.description), parametersJsonSchema = schema_of(f.parameters) }
   end
@@ -217,7 +231,9 @@ end
 -- ---- parameters: what says them, what they need not say, and all others are refused
 
 local BOOKKEEPING = {}                                    -- of whoever stands in front of the model; no answer depends on it
-for _, name in ipairs { "user", "metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention" } do BOOKKEEPING[name] = true end
+for _, name in ipairs { "user", "metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "anthropic" } do
+  BOOKKEEPING[name] = true
+end
 
 local function is(value) return function(v) return v == value end end
 local function empty(v) return type(v) == "table" and next(v) == nil end
