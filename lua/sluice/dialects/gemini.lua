@@ -44,12 +44,12 @@ for _, name in ipairs(UNTOLD) do M.provider.rare[#M.provider.rare + 1] = "candid
 -- An id for a call that has none: no two calls of a conversation share one, the same bytes have the same.
 local function id_for(event, choice, i) return "call_" .. sluice.sha256(("%s %d %d"):format(sluice.json.encode(event), choice, i)):sub(1, 24) end
 
--- Tells one part. False: it was none that can be told, and the answer is over; true: it was a call.
+-- Tells one part. False: it was none that can be told, and the answer is over.
 local function tell_part(out, part, choice, new_id)
   local call = object(part.functionCall)
   if text(call.name) then
     out:tool { id = text(call.id) or new_id(), name = call.name, arguments = sluice.json.encode(set(call.args) and call.args or {}), choice = choice }
-    return true
+    return
   end
   if text(part.text) and part.text ~= "" then out:text(part.thought == true and "reasoning" or "content", part.text, choice) end
   for _, name in ipairs(UNTOLD) do
@@ -60,20 +60,18 @@ local function tell_part(out, part, choice, new_id)
   end
 end
 
--- False: the answer is over, with an error.
+-- False: the answer is over, with an error. That a STOP after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other events.
 local function tell_candidate(out, candidate, event)
-  local choice, called = math.tointeger(candidate.index) or 0, false
+  local choice = math.tointeger(candidate.index) or 0
   for i, part in ipairs(object(object(candidate.content).parts)) do
-    local told = tell_part(out, object(part), choice, function() return id_for(event, choice, i) end)
-    if told == false then return false end
-    called = called or told == true
+    if tell_part(out, object(part), choice, function() return id_for(event, choice, i) end) == false then return false end
   end
   local reason = text(candidate.finishReason)
   if reason and FAILED[reason] then
     out:error { code = "upstream_error", message = text(candidate.finishMessage) or ("The model ended with %s."):format(reason) }
     return false
   end
-  if reason then out:finish(called and reason == "STOP" and "tool_calls" or finish_words[reason] or reason, choice) end
+  if reason then out:finish(finish_words[reason] or reason, choice) end
 end
 
 local function count(v) return math.tointeger(v) or 0 end

@@ -252,7 +252,7 @@ function M.provider.request(req, model)
     body = sluice.json.order(upon(model.options or {}, job.body), { "model", "stream", "messages" }) }
 end
 
--- ---- the answer: a line with tool calls, which come whole
+-- ---- the answer: a line with tool calls, which come whole. That a "stop" after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other lines.
 
 -- An id for a call that has none: each line has its time, so no two calls of a conversation share one, and the same bytes have the same.
 local function id_for(event, i) return "call_" .. sluice.sha256(("%s %d"):format(sluice.json.encode(event), i)):sub(1, 24) end
@@ -262,17 +262,15 @@ function M.provider.event(event, out)
   if text(event.model) then out:model(event.model) end
   if text(message.thinking) and message.thinking ~= "" then out:text("reasoning", message.thinking) end
   if text(message.content) and message.content ~= "" then out:text("content", message.content) end
-  local called = false
   for i, call in ipairs(object(message.tool_calls)) do
     local f = object(object(call)["function"])
     if text(f.name) then
-      called = true
       out:tool { id = text(call.id) or id_for(event, i), name = f.name, arguments = sluice.json.encode(set(f.arguments) and f.arguments or {}) }
     end
   end
   if event.done ~= true then return end
   local reason = text(event.done_reason) or "stop"
-  out:finish(called and reason == "stop" and "tool_calls" or M.provider.finish_words[reason] or reason)
+  out:finish(M.provider.finish_words[reason] or reason)
   out:usage { input = math.tointeger(event.prompt_eval_count), output = math.tointeger(event.eval_count) }
   out:done()
 end
