@@ -7,7 +7,7 @@ local suggest = require "sluice.suggest"
 local M = {}
 
 -- What a route or model may name, and which file holds it. Others (sluice.dialects.spec) are required.
-local KNOWN = { "anthropic", "openai", "token" }
+local KNOWN = { "anthropic", "gemini", "ollama", "openai", "token" }
 
 -- In this order C reads them (enum place); the last is `done_at`.
 M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "usage_cached", "usage_reasoning", "tool_calls", "model", "choice",

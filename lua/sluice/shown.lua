@@ -69,7 +69,7 @@ function M.try(x, name, model, number, wants_copy)
   if not wants_copy then return end
   local req = x[REQ]
   local try = setmetatable({ rawget(req, 1), messages = copy(req.messages, 1), params = copy(req.params, 1), tools = copy(req.tools, 1), headers = {} }, try_mt)
-  tries[try] = { target = name, number = number, model = model.model, stream = req.stream, body = req.body }
+  tries[try] = { target = name, number = number, model = model.model, stream = req.stream, include_usage = req.include_usage, body = req.body }
   x[TRY] = try
 end
 

@@ -91,7 +91,7 @@ local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE = 1, 2, 3, 4, 5, 6, 7
 
 local ops
 
-local function add(kind, choice) 
+local function add(kind, choice)
   local op = { kind, choice or 0 }
   if not ops then error("out is used after the dialect's event has returned", 3) end
   ops[#ops + 1] = op

@@ -58,7 +58,8 @@ end }]] },
   { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default." },
   { "service.max_body?", "sluice.Size", 'The largest answer that is taken; "1mb" by default.' },
 
-  { "model.provider?", "string|table", 'What the upstream speaks: "openai", or a dialect of your own (see `provider.request`).' },
+  { "model.provider?", "string|table", 'What the upstream speaks: "openai", "anthropic" ..., or a dialect of your own (see `provider.request`).' },
+  { "model.options?", "table", "What its dialect wants to know besides, such as { max_tokens = 4096 }; see the head of lua/sluice/dialects/NAME.lua." },
   { "model.url?", "string", "The base of its URLs; a dialect may have a default." },
   { "model.model?", "string", "The model's name at the provider." },
   { "model.key?", "sluice.Secret|string", 'sluice.secret "NAME".' },
@@ -72,8 +73,13 @@ models = { clock = { answer = function(_, out)
   for i = 1, 3 do out:text(i .. " "); sluice.sleep "1s" end
 end } }]] },
 
-  { "route.path", "string|string[]", "The exact path, or several; for files what their paths begin with." },
-  { "route.front?", "string|table", 'What its clients speak: "token", or a dialect of your own (see `front.read`). Needed unless it serves files.' },
+  { "route.path", "string|string[]", 'The exact path, or several; "/v1/*" for all that its fronts answer at; for files what their paths begin with.' },
+  { "route.front?", "string|table|(string|table)[]", 'What its clients speak: "token", "openai", "anthropic" ..., or a dialect of your own (see `front.read`). A path that ends as a dialect has it, '
+    .. "such as /v1/messages, needs none; with a path such as \"/v1/*\" it may be several." },
+  { "route.models?", "string[]|table<string, string|string[]>", "The models that clients may ask for by name: { \"smart\", \"fast\" }, or a name of theirs and the models that are tried for it. "
+    .. "Any other name is refused with 404; without `models` every name gets the target.",
+    example = [[
+routes = { chat = { path = "/v1/*", models = { ["gpt-4o"] = { "smart", "fast" }, mini = "fast" } } }]] },
   { "route.target?", "string|string[]", "The model that answers when no policy picks one; of several the next is tried when one fails before its first text. Needed unless it serves files." },
   { "route.policies?", "(sluice.Policy|string|sluice.Use|sluice.Group)[]", "The policies, client side first: requests pass them in this order, answers in the opposite one.",
     example = [[

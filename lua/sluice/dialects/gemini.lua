@@ -1,0 +1,169 @@
+-- Google's Gemini API: models/MODEL:streamGenerateContent, answered as server-sent events. What is asked is made in gemini_request.lua.
+--
+-- The model's `options` go into the body as they stand, for what OpenAI has no words for; where a client says something else, the client's word counts:
+--   options = { safetySettings = { ... }, generationConfig = { thinkingConfig = { includeThoughts = true } } }
+local sluice = require "sluice"
+local body_of = require "sluice.dialects.gemini_request"
+
+local M = { name = "gemini" }
+
+local null, is_array = sluice.json.null, sluice.json.is_array
+
+local function set(v) return v ~= nil and v ~= null end
+local function text(v) return type(v) == "string" and v or nil end
+local function object(v) return type(v) == "table" and v or {} end
+
+-- ---- the answer
+
+local FILTERED = "SAFETY RECITATION LANGUAGE BLOCKLIST PROHIBITED_CONTENT SPII IMAGE_SAFETY IMAGE_PROHIBITED_CONTENT IMAGE_RECITATION"
+
+-- FUNCTION_CALL is not Google's word; servers that play Gemini say it.
+local finish_words = { STOP = "stop", MAX_TOKENS = "length", CONTINUATION = "length", FUNCTION_CALL = "tool_calls" }
+for word in FILTERED:gmatch "%S+" do finish_words[word] = "content_filter" end
+
+-- The model failed: what came is no answer.
+local FAILED = {}
+for word in ("FINISH_REASON_UNSPECIFIED OTHER MALFORMED_FUNCTION_CALL MALFORMED_RESPONSE UNEXPECTED_TOOL_CALL TOO_MANY_TOOL_CALLS " ..
+  "MISSING_THOUGHT_SIGNATURE NO_IMAGE IMAGE_OTHER"):gmatch "%S+" do FAILED[word] = true end
+
+-- Parts that no answer here has a place for: told, not left out.
+local UNTOLD = { "inlineData", "fileData", "executableCode", "codeExecutionResult", "toolCall", "toolResponse" }
+
+M.provider = {
+  url = "https://generativelanguage.googleapis.com/v1beta",
+
+  -- The plain event: one candidate, one part, its text. Counts come with the end: Google leaves thoughts out of the answer's, OpenAI does not.
+  places = { content = "candidates[0].content.parts[0].text", choice = "candidates[0].index", error = "error", model = "modelVersion" },
+
+  rare = { "candidates[0].finishReason", "candidates[0].content.parts[1]", "candidates[1]", "candidates[0].content.parts[0].thought",
+    "candidates[0].content.parts[0].functionCall", "promptFeedback.blockReason" },
+  finish_words = finish_words,
+}
+for _, name in ipairs(UNTOLD) do M.provider.rare[#M.provider.rare + 1] = "candidates[0].content.parts[0]." .. name end
+
+-- An id for a call that has none: no two calls of a conversation share one, the same bytes have the same.
+local function id_for(event, choice, i) return "call_" .. sluice.sha256(("%s %d %d"):format(sluice.json.encode(event), choice, i)):sub(1, 24) end
+
+-- Tells one part. False: it was none that can be told, and the answer is over.
+local function tell_part(out, part, choice, new_id)
+  local call = object(part.functionCall)
+  if text(call.name) then
+    out:tool { id = text(call.id) or new_id(), name = call.name, arguments = sluice.json.encode(set(call.args) and call.args or {}), choice = choice }
+    return
+  end
+  if text(part.text) and part.text ~= "" then out:text(part.thought == true and "reasoning" or "content", part.text, choice) end
+  for _, name in ipairs(UNTOLD) do
+    if set(part[name]) then
+      out:error { code = "upstream_error", message = ("The model answered with a part that cannot be told here: %s."):format(name) }
+      return false
+    end
+  end
+end
+
+-- False: the answer is over, with an error. That a STOP after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other events.
+local function tell_candidate(out, candidate, event)
+  local choice = math.tointeger(candidate.index) or 0
+  for i, part in ipairs(object(object(candidate.content).parts)) do
+    if tell_part(out, object(part), choice, function() return id_for(event, choice, i) end) == false then return false end
+  end
+  local reason = text(candidate.finishReason)
+  if reason and FAILED[reason] then
+    out:error { code = "upstream_error", message = text(candidate.finishMessage) or ("The model ended with %s."):format(reason) }
+    return false
+  end
+  if reason then out:finish(finish_words[reason] or reason, choice) end
+end
+
+local function count(v) return math.tointeger(v) or 0 end
+
+local function tell_usage(out, u)
+  if not math.tointeger(u.promptTokenCount) then return end                    -- some events have one without counts
+  out:usage {
+    input = u.promptTokenCount + count(u.toolUsePromptTokenCount), output = count(u.candidatesTokenCount) + count(u.thoughtsTokenCount),
+    cached = math.tointeger(u.cachedContentTokenCount), reasoning = math.tointeger(u.thoughtsTokenCount),
+  }
+end
+
+function M.provider.event(event, out)
+  if text(event.modelVersion) then out:model(event.modelVersion) end
+  tell_usage(out, object(event.usageMetadata))
+  for _, candidate in ipairs(object(event.candidates)) do
+    if tell_candidate(out, object(candidate), event) == false then return end
+  end
+  if set(object(event.promptFeedback).blockReason) then out:finish("content_filter", 0) end
+end
+
+-- ---- asking
+
+local ORDER = { "systemInstruction", "contents", "tools", "toolConfig", "generationConfig" }
+
+-- "models/NAME", as the body wants it and as it stands in a path.
+local function resource(model)
+  local name = model:find("/", 1, true) and model or "models/" .. model
+  return name, (name:gsub("[^%w%-._~/]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+local function headers(model, accept)
+  return { ["Content-Type"] = "application/json", ["Accept"] = accept, ["x-goog-api-key"] = model.key and { model.key } or nil }
+end
+
+function M.provider.request(req, model)
+  local body, refused = body_of(req, model)
+  if not body then return refused end
+  local _, path = resource(model.model)
+  return { path = ("/%s:streamGenerateContent?alt=sse"):format(path), headers = headers(model, "text/event-stream"), body = sluice.json.order(body, ORDER) }
+end
+
+-- { "error": { code, message, status } }, or a list of one such.
+function M.provider.error(_, body)
+  local e = object(object(is_array(body) and body[1] or body).error)
+  if not text(e.message) then return nil end
+  return { message = e.message, code = text(e.status) and e.status:lower() or nil }
+end
+
+-- ---- embeddings
+
+M.provider.embed = {}
+
+local EMBED = { input = true, dimensions = true, encoding_format = true, user = true }
+
+local function refuse(what) return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"gemini\")"):format(what)) end
+
+-- The texts to embed, or nil: tokens are numbers, which only their own tokenizer could turn into text again.
+local function texts_of(input)
+  local out = type(input) == "table" and { table.unpack(input) } or { input }
+  for _, item in ipairs(out) do
+    if type(item) ~= "string" then return nil end
+  end
+  return #out > 0 and out or nil
+end
+
+function M.provider.embed.request(req, model)
+  local params = req.params
+  for name, value in pairs(params) do
+    if set(value) and not EMBED[name] then return refuse(name) end
+  end
+  if set(params.encoding_format) and params.encoding_format ~= "float" then return refuse("encoding_format: " .. tostring(params.encoding_format)) end
+  local texts = texts_of(params.input)
+  if not texts then return sluice.reject(400, "param_invalid", "'input' must be a text or a list of texts for this model") end
+  local name, path = resource(model.model)
+  local requests = {}
+  for i, item in ipairs(texts) do
+    requests[i] = { model = name, content = { parts = { { text = item } } }, outputDimensionality = set(params.dimensions) and params.dimensions or nil }
+  end
+  return { path = ("/%s:batchEmbedContents"):format(path), headers = headers(model, "application/json"), body = { requests = requests } }
+end
+
+-- Google counts no tokens here, so there is no usage. nil: this is no answer.
+function M.provider.embed.answer(doc, req)
+  local embeddings = object(doc).embeddings
+  if not is_array(embeddings) then return nil end
+  local data = {}
+  for i, item in ipairs(embeddings) do
+    if not is_array(object(item).values) then return nil end
+    data[i] = sluice.json.order({ object = "embedding", index = i - 1, embedding = item.values }, { "object", "index", "embedding" })
+  end
+  return sluice.json.order({ object = "list", data = sluice.json.array(data), model = req.model }, { "object", "data", "model" })
+end
+
+return M
