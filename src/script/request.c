@@ -231,7 +231,7 @@ static int read_entry(lua_State *L)                    /* (job) -> verdict or pl
     exchange_push_function(L, "read");
     lua_pushvalue(L, 2);
     lua_rawgeti(L, LUA_REGISTRYINDEX, front->read_ref);
-    lua_pushboolean(L, front->whole_ref != LUA_NOREF || front->open_ref != LUA_NOREF);   /* job x req read x front_read answers */
+    lua_pushboolean(L, front->whole_ref != LUA_NOREF || front->open_ref != LUA_NOREF || front->finish_ref != LUA_NOREF);   /* job x req read x front_read answers */
     lua_call(L, 3, 1);                                 /* job x req verdict? */
     lua_pushliteral(L, "stream");
     lua_rawget(L, 3);                                  /* job x req verdict? stream? */

@@ -191,7 +191,7 @@ void answer_heartbeat(struct stream *s)
 
 static void end_simply(struct stream *s)
 {
-    const char *reason = s->finish ? s->finish : s->choices[0].finish[0] ? s->choices[0].finish : "stop";
+    const char *told = choice_finish(s, 0), *reason = told ? told : "stop";
 
     if (s->front->finish_before)
         put_text(s, s->front->finish_before, s->front->finish_after, reason, strlen(reason));

@@ -363,6 +363,7 @@ void whole_text(struct stream *s, unsigned choice, enum channel channel, const c
 void whole_tool(struct stream *s, const struct front_call *call);
 bool whole_send(struct stream *s);                     /* the answer is complete: a reply; false: it failed the stream */
 void whole_free(struct stream *s);
+const char *choice_finish(const struct stream *s, unsigned choice);   /* why it ended, in OpenAI's words; NULL: not told */
 struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX]);   /* how it ended, for fronts; the words are put there */
 
 #endif

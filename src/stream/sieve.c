@@ -117,7 +117,7 @@ void sieve_piece(struct stream *s)
         s->piece_at++;
         if (s->route->n_hooks[HOOK_FINISH] == 0)
             answer_complete(s);
-        else if (exchange_finish(&s->exchange, s->choices[0].finish[0] ? s->choices[0].finish : NULL, s->tokens, &s->usage) != 0)
+        else if (exchange_finish(&s->exchange, choice_finish(s, 0), s->tokens, &s->usage) != 0)
             stream_fail(s, REASON_POLICY_MEMORY);
         else
             hooks_begin(s, HOOK_FINISH);

@@ -2,6 +2,7 @@
  * nothing was sent, so a failure has its own status and another model may still be tried.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "stream/inside.h"
@@ -54,10 +55,21 @@ void whole_tool(struct stream *s, const struct front_call *call)
     buf_append(&g->id, call->id->data, call->id->len);
 }
 
+const char *choice_finish(const struct stream *s, unsigned choice)
+{
+    const struct choice *c = &s->choices[choice];
+
+    if (s->finish)
+        return s->finish;
+    if (c->n_tools > 0 && strcmp(c->finish, "stop") == 0)   /* some say it of an answer that calls tools, too */
+        return "tool_calls";
+    return c->finish[0] ? c->finish : NULL;
+}
+
 struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX])
 {
     for (unsigned i = 0; i < s->n_choices; i++)
-        words[i] = s->finish ? s->finish : s->choices[i].finish[0] ? s->choices[i].finish : "stop";
+        words[i] = choice_finish(s, i) ? choice_finish(s, i) : "stop";
     return (struct front_end){ .finish = words, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens };
 }
 

@@ -90,7 +90,8 @@ local echo = { name = "echo", provider = {
   { "front.tool?", "sluice.Framing|fun(answer: table, call: table): string", "What stands around a tool call, { id, name, arguments } in JSON; or what tells one { "
     .. "index, choice, id, name, arguments }. Without it calls are not told." },
   { "front.done?", "string", "The bytes that end a stream." },
-  { "front.begin?", "fun(answer: table): string?", "What stands before everything: answer has id, created, model, request and what you put there.", params = { answer = "One table for the whole answer." },
+  { "front.begin?", "fun(answer: table): string?", "What stands before everything: answer has id, created, model, request and what you put there.",
+    params = { answer = "One table for the whole answer." },
     example = [[begin = function(answer) return "data: " .. sluice.json.encode { id = answer.id } .. "\n\n" end]] },
   { "front.open?", "fun(answer: table, block: table): string?, string?, string?", "A block of text begins, { choice, channel, index }: what is sent now, and what "
     .. "stands before and behind each piece of it (\"\\1\" in it is the event's number). "
@@ -105,7 +106,8 @@ local echo = { name = "echo", provider = {
     .. "and { choice, tool }. Without it all clients stream.",
     params = { answer = "As for `front.begin`, with finish and usage." },
     example = [[whole = function(answer) return { text = answer.blocks[1] and answer.blocks[1].text or "" } end]] },
-  { "front.respond?", "fun(req: sluice.Request, names: string[]): table", "Answers by itself, with a document; no model is asked.", params = { req = "The request.", names = "The models that clients of the route may ask for." },
+  { "front.respond?", "fun(req: sluice.Request, names: string[]): table", "Answers by itself, with a document; no model is asked.",
+    params = { req = "The request.", names = "The models that clients of the route may ask for." },
     example = [[respond = function(_, names) return { models = sluice.json.array(names) } end]] },
   { "front.read", "fun(req: sluice.Request): sluice.Verdict?", "Reads the request: sets `req.messages` and what else it finds. It may be run again, and must then "
     .. "find the same.", params = { req = "The request, with query and body." },

@@ -180,15 +180,21 @@ end
 
 function Exchange:event(value, at)
   self.events[#self.events + 1] = timed(value, at)
+  if value.choice then                                   -- one of several: not the answer that r.text tells
+    self.others[value.choice] = (self.others[value.choice] or "") .. (value.content or "")
+    return
+  end
   self.text = self.text .. (value.token or value.content or "")
   self.reasoning = self.reasoning .. (value.reasoning or "")
+  self.refusal = self.refusal .. (value.refusal or "")
   if value.tool then self.tools[#self.tools + 1] = value.tool end
-  if value.finish then self.finish = value.finish end
+  for _, tool in ipairs(value.tools or {}) do self.tools[#self.tools + 1] = tool end
+  if value.finish then self.finish, self.finishes, self.usage = value.finish, value.finishes, value.usage end
   if value.error then self.error = failure(value) end
 end
 
 function Exchange:read()
-  self.events, self.tools, self.comments, self.text, self.reasoning = {}, {}, 0, "", ""
+  self.events, self.tools, self.others, self.comments, self.text, self.reasoning, self.refusal = {}, {}, {}, 0, "", "", ""
   local rest = ""
   for _, entry in ipairs(self.wire) do
     local at = 1000 + entry.at - self.began
@@ -204,8 +210,10 @@ function Exchange:read()
       return ""
     end)
   end
-  local body = not self.error and self.body and self.status >= 400 and json.decode(self.body)
-  if type(body) == "table" then self.error = failure(body) end
+  local body = not self.error and self.body and (self.headers["content-type"] or self.headers["Content-Type"] or ""):find("json", 1, true) and json.decode(self.body)
+  if type(body) ~= "table" then return end
+  self.document = body
+  if self.status >= 400 then self.error = failure(body) elseif body.content then self:event(body, 1000 + self.world:now() / 1000 - self.began - 1000) end
 end
 
 -- ---- the whole
