@@ -158,7 +158,7 @@ static struct stream *new_stream(const struct stream_host *host, void *owner, co
     s->metrics = metrics;
     s->retry_after = s->usage_in = s->usage_out = -1;
     s->exchange.ref = LUA_NOREF;
-    list_init(&s->services);
+    services_init(s);
     list_init(&s->beside);
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;
