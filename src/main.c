@@ -23,7 +23,7 @@ static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
     "  sluice run FILE              run the gateway that FILE (Lua) describes\n"
-    "  sluice check FILE            load FILE and all it names; tell every mistake in the configuration, and what looks like one; exit 0 or 1\n"
+    "  sluice check FILE            load FILE and all it names, but run no init; tell every mistake, and what looks like one; exit 0 or 1\n"
     "  sluice explain FILE [ROUTE]  tell what FILE does with a request: hooks in their order, filters, options, limits\n"
     "  sluice reload FILE           have the running gateway of FILE read it again; --canary 5%: for that share of new requests\n"
     "  sluice promote FILE          the canary serves all new requests; sluice rollback FILE: none\n"

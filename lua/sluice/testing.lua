@@ -52,7 +52,7 @@ end
 
 local function start(self, want, request)
   request.ip = request.ip or want.ip or next_address()
-  return exchange(self.world, request, setmetatable(want.services or {}, { __index = self.services }))
+  return exchange.start(self.world, request, setmetatable(want.services or {}, { __index = self.services }))
 end
 
 local function ask(self, want, request)
@@ -144,7 +144,13 @@ local function find(file, dir)
   return file
 end
 
+-- A gateway whose policies' inits have run, or nil and what is wrong.
 local function opened(w, what)
+  local why = exchange.init(w, what.services or {})
+  if why then
+    w:close()
+    return nil, why
+  end
   local g = setmetatable({ world = w, services = what.services or {}, policies = what.policies }, Gateway)
   open[g] = true
   return g
@@ -169,8 +175,10 @@ end
 local function load_policies(what)
   local file, line = blame.where()
   local w, why = world.open(file, gateway.text(what, line), what.dir or folder())
-  if not w then error(gateway.complaints(why):gsub("\n$", ""), 0) end
-  return opened(w, what)
+  local g
+  if w then g, why = opened(w, what) end
+  if not g then error(gateway.complaints(why):gsub("\n$", ""), 0) end
+  return g
 end
 
 local FILE = set_of "file source files dir env services"
@@ -179,7 +187,8 @@ local POLICIES = set_of "policies dir env services models target timeout"
 -- A gateway in a world of its own. t.load "gateway.lua" or t.load { file = } or t.load { source = }: the gateway of a file, or nil and its mistakes.
 -- t.load { policies = { "policies.pii", { "policies.tenants", tiers = ... } } }: policies alone, with options that are data (or t.lua), models smart, fast and
 -- local and those in `models` (names, or name = { url = ... }), of which `target` answers (fast); mistakes are raised.
--- Modules lie beside the folder above the spec's, or beside `dir`. env: what sluice.env and sluice.secret see.
+-- Modules lie beside the folder above the spec's, or beside `dir`. env: what sluice.env and sluice.secret see. services: what answers while policies' inits
+-- run, and later unless an exchange brings its own.
 function M.load(what)
   if type(what) == "string" then what = { file = what } end
   blame.known(what, what.policies and POLICIES or FILE, "t.load")

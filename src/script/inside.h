@@ -54,6 +54,7 @@ struct vm {
     uint64_t slow_told_ms;                             /* when a slow call was last told in the log */
     char killed_at[160];                               /* file:line where the kill struck, "" before */
     char short_at[160];                                /* file:line where memory was last refused in this call */
+    char failed_at[160];                               /* file:line where a service's error was raised, "" when that is not known */
     int no_wait;                                       /* > 0: this call may not wait ... */
     const char *no_wait_why;                           /* ... because (constant; NULL: because of a C function in between) */
     bool may_output;                                   /* out:text may be used */
@@ -72,6 +73,7 @@ struct vm {
     struct buf scratch, scratch2;                      /* for text on its way into Lua: owned here, since pushing may raise */
 
     struct list link;                                  /* in the watchdog's list; the rest belongs to the watchdog */
+    const _Atomic bool *stop;                          /* changed under the watchdog's lock; NULL: nobody may stop it */
     uint64_t seen_seq;
     int64_t seen_cpu_ns;
 

@@ -82,7 +82,8 @@ static bool look(struct vm *vm)
 {
     uint64_t seq = atomic_load_explicit(&vm->seq, memory_order_acquire);
     bool news = seq != vm->seen_seq;
-    unsigned budget = atomic_load_explicit(&vm->budget_ms, memory_order_relaxed);
+    bool stop = vm->stop && atomic_load(vm->stop);
+    unsigned budget = stop ? 1 : atomic_load_explicit(&vm->budget_ms, memory_order_relaxed);
     int64_t cpu;
 
     if ((seq & 1) == 0 || budget == 0) {
@@ -174,6 +175,16 @@ void watchdog_remove(struct vm *vm)
 {
     pthread_mutex_lock(&lock);
     list_remove(&vm->link);
+    pthread_mutex_unlock(&lock);
+}
+
+/* Under the lock: the watchdog does not look at it meanwhile, so no signal is on its way to this thread once it is given. And its next thread may, when
+ * this one has ended, have the same pthread_t, but another clock. */
+void vm_give(struct vm *vm)
+{
+    pthread_mutex_lock(&lock);
+    vm->stop = NULL;
+    atomic_store(&vm->thread, 0);
     pthread_mutex_unlock(&lock);
 }
 

@@ -21,7 +21,7 @@ local takes = {
   release = function(x) x.held = false end,
   cancel = function(x) x.canceled, x.open = true, false end,
   finish = function(x) x.open = false end,
-  closed = function(x, e) x.closed, x.tags, x.held_max = true, e.tags, e.held_max end,
+  closed = function(x, e) x.closed, x.tags, x.held_max, x.why = true, e.tags, e.held_max, e.why end,
   log = function(x, e) x.logs[#x.logs + 1] = logs.read(e.line) end,
   service = function(x, e) x:asked(e) end,
 }
@@ -212,14 +212,33 @@ function Exchange:answer(upstream, cut, recut)
   return self
 end
 
--- Starts one: asks as world:ask wants it, and leaves the model asked but silent.
-return function(world, request, services)
-  local x = setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
+function Exchange:begin(said, id)
+  self.id = id
+  self:take(said)
+end
+
+local M = {}
+
+local function new(world, services)
+  return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
+    began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
     services = services }, Exchange)
-  local said
-  x.began = world:now() / 1000 - 1000                    -- on the clock of what is written down
-  said, x.id = world:ask(request)
-  x:take(said)
+end
+
+-- Starts one: asks as world:ask wants it, and leaves the model asked but silent.
+function M.start(world, request, services)
+  local x = new(world, services)
+  x:begin(world:ask(request))
   x:settle()
   return x
 end
+
+-- Runs the policies' inits to their end. nil, or what is wrong.
+function M.init(world, services)
+  local x = new(world, services)
+  x:begin(world:init())
+  x:settle()
+  return x.why
+end
+
+return M
