@@ -36,6 +36,7 @@ struct play {
     int said;                                          /* stack index of the table that the stream's requests go into */
 };
 
+extern struct coverage *testing_coverage;              /* where the lines that policies run are noted; NULL: nowhere */
 extern const struct stream_host testing_host;
 int testing_save(lua_State *L, struct world *w);       /* world:save() -> mark */
 int testing_restore(lua_State *L, struct world *w);    /* world:restore(mark) */
