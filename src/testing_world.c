@@ -12,6 +12,8 @@
 #define WORLD "sluice.world"
 #define HEADERS_MAX 100
 
+struct coverage *testing_coverage;
+
 static struct world *world_of(lua_State *L)
 {
     struct world *w = *(struct world **)luaL_checkudata(L, 1, WORLD);
@@ -93,7 +95,7 @@ static int world_open(lua_State *L)
 {
     const char *file = luaL_checkstring(L, 1), *text = luaL_optstring(L, 2, NULL), *root = luaL_optstring(L, 3, NULL);
     struct world *w = mem_alloc(sizeof *w), **box;
-    struct vm_options options = { .metrics = &w->metrics };
+    struct vm_options options = { .metrics = &w->metrics, .coverage = testing_coverage };
     struct buf complaints = BUF_EMPTY;
 
     list_init(&w->streams);

@@ -41,6 +41,7 @@ struct play {
     int said;                                          /* stack index of the table that the stream's requests go into */
 };
 
+extern struct coverage *testing_coverage;              /* where the lines that policies run are noted; NULL: nowhere */
 extern const struct stream_host testing_host;
 extern const struct desk_host testing_desk;            /* the same, for inits */
 struct play *testing_play(struct world *w, int id);

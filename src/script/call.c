@@ -106,6 +106,8 @@ static enum call_state failed(struct call *c, int status)
         c->message = explain_service(c);
     } else if (!verdict) {
         c->failure = CALL_RAISED;
+        if (vm->metrics && !vm_meant(c->co))
+            metrics_add(vm->metrics, METRIC_lua_accidents, 1);
         c->message = explain(c, c->co);
     }
     lua_xmove(c->co, L, 1);                            /* main: error */

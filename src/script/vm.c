@@ -307,6 +307,7 @@ int vm_open(struct vm **ret, const struct vm_options *options)
     vm->churn_cap = vm->cap > ((size_t)64 << 20) ? vm->cap : (size_t)64 << 20;
     vm->churn_limit = UINT64_MAX;
     vm->metrics = options ? options->metrics : NULL;
+    vm->coverage = options ? options->coverage : NULL;
     vm->lua_dir = options ? mem_string(options->lua_dir) : NULL;
     vm->stop = options ? options->stop : NULL;
     list_init(&vm->link);
@@ -329,6 +330,7 @@ int vm_open(struct vm **ret, const struct vm_options *options)
         free(vm);
         return -1;
     }
+    vm_rest(vm, vm->L);
     lua_gc(vm->L, LUA_GCCOLLECT);
     vm->collect_at = vm->used + vm->used / 2;
     vm->collected_until = vm->allocated;

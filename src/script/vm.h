@@ -16,12 +16,14 @@
 #include "base/metrics.h"
 
 struct vm;
+struct coverage;
 
 struct vm_options {                                    /* 0/NULL: the default in brackets */
     size_t memory_cap;                                 /* bytes for the whole VM [64 MiB] */
     const char *lua_dir;                               /* read lua/ modules from here instead of the compiled-in ones [NULL] */
     struct metrics *metrics;                           /* lua_calls, lua_killed are counted here [NULL: nowhere] */
     const _Atomic bool *stop;                          /* set by another thread: a call that runs here, or any later one, ends within milliseconds; until vm_give [NULL] */
+    struct coverage *coverage;                         /* the lines that run are noted there; calls then have ten times their CPU budget [NULL: nowhere] */
 };
 
 int vm_open(struct vm **ret, const struct vm_options *options);    /* 0, or -1: not even the libraries fit the cap */

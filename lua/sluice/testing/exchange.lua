@@ -48,8 +48,8 @@ end
 
 -- A service is called: its script says what it answers, and after what time.
 function Exchange:asked(entry)
-  local handler = self.services[entry.service]
-  if handler == nil then
+  local handler, failure = self.services[entry.service], self.fail and self.fail()
+  if handler == nil and not self.fail then
     blame.blame(('the service "%s" was called (%s %s), but has no script: services = { %s = function(call) ... end }'):format(
       entry.service, entry.method, entry.target, entry.service))
   end
@@ -57,8 +57,8 @@ function Exchange:asked(entry)
   local ok, body = pcall(json.decode, entry.body or "")
   local call = { service = entry.service, method = entry.method, path = path, query = decoded(query), headers = entry.headers, body = entry.body, json = ok and body or nil }
   self.calls[#self.calls + 1] = call
-  local answer, latency = handler, nil
-  if type(handler) == "function" then answer, latency = handler(call) end
+  local answer, latency = failure and failure.answer or handler, failure and failure.after
+  if type(answer) == "function" then answer, latency = answer(call) end
   self.pending[#self.pending + 1] = { id = entry.id, answer = answer, at = self.world:now() + blame.milliseconds(latency or "0ms") }
 end
 
@@ -144,7 +144,7 @@ end
 
 -- A try that its script does not end is ended well.
 function Exchange:play(upstream, cut, recut)
-  local next_step = upstreams.player(upstream, recut)
+  local next_step = upstreams.player(upstream, recut, self.fail and upstreams.steps.break_with "upstream_connect_failed")
   while not self.closed and #self.upstream > 0 do
     local number = #self.upstream
     local step = next_step(self.upstream[number], number)
@@ -179,11 +179,11 @@ function Exchange:event(value, at)
   self.reasoning = self.reasoning .. (value.reasoning or "")
   if value.tool then self.tools[#self.tools + 1] = value.tool end
   if value.finish then self.finish = value.finish end
-  if value.error then self.error = failure(value) end
+  if value.error then self.error, self.ends = failure(value), self.ends + 1 end
 end
 
 function Exchange:read()
-  self.events, self.tools, self.comments, self.text, self.reasoning = {}, {}, 0, "", ""
+  self.events, self.tools, self.comments, self.text, self.reasoning, self.ends, self.behind = {}, {}, 0, "", "", 0, false
   local rest = ""
   for _, entry in ipairs(self.wire) do
     local at = 1000 + entry.at - self.began
@@ -191,10 +191,13 @@ function Exchange:read()
       local bytes = block:match "^data: (.*)$"
       if block:sub(1, 1) == ":" then
         self.comments = self.comments + 1
-      elseif bytes == "[DONE]" then
-        self.done = true
-      elseif bytes then
-        self:event(assert(json.decode(bytes)), at)
+      else
+        self.behind = self.behind or self.ends > 0         -- what is sent behind the end is never right
+        if bytes == "[DONE]" then
+          self.done, self.ends = true, self.ends + 1
+        elseif bytes then
+          self:event(assert(json.decode(bytes)), at)
+        end
       end
       return ""
     end)
@@ -219,15 +222,16 @@ end
 
 local M = {}
 
-local function new(world, services)
+local function new(world, services, fail)
   return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
     began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
-    services = services }, Exchange)
+    services = services, fail = fail }, Exchange)
 end
 
--- Starts one: asks as world:ask wants it, and leaves the model asked but silent.
-function M.start(world, request, services)
-  local x = new(world, services)
+-- Starts one: asks as world:ask wants it, and leaves the model asked but silent. fail: of fuzzing; called for each call of a service, what it returns
+-- { answer =, after = } is answered in place of its script. What has no script then cannot be reached.
+function M.start(world, request, services, fail)
+  local x = new(world, services, fail)
   x:begin(world:ask(request))
   x:settle()
   return x

@@ -3,6 +3,7 @@ local M = {}
 
 local tools = {
   check = function() return require "sluice.tools.check" end,
+  config = function() return require "sluice.tools.config" end,
   explain = function() return require "sluice.tools.explain" end,
   help = function() return require "sluice.tools.help" end,
   types = function() return require "sluice.tools.types" end,
