@@ -45,7 +45,7 @@ static const char help[] =
     "\n"
     "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGHUP reads\n"
     "FILE again for new requests, running streams finish on what they began with; SIGUSR1 logs\n"
-    "the metrics, and how much each limiter, counter and cache holds.\n";
+    "the metrics, and how much each limiter, counter, semaphore and cache holds.\n";
 
 struct command {
     const char *name, *file, *lua_dir;
