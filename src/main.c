@@ -30,6 +30,7 @@ static const char help[] =
     "  sluice status FILE           what the running gateway of FILE serves\n"
     "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
+    "  sluice key NAME              make an API key, shown once, and its line for the file of sluice.parts.api_keys\n"
     "  sluice types [DIR]           write sluice.d.lua, .luarc.json and .luacheckrc for editors and luacheck\n"
     "\n"
     "Options\n"
@@ -232,6 +233,7 @@ static const struct command_kind {
     { "status", "a gateway file", "sluice status FILE", "", 1, ask },
     { "test", "a directory of specs", "sluice test DIR [-- busted's options]", "", -1, test },
     { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
+    { "key", "a name", "sluice key NAME", "", 1, tool_alone },
     { "types", NULL, "sluice types [DIR] [--force]", "--force", 1, tool_alone },
 };
 

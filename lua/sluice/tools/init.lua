@@ -5,6 +5,7 @@ local tools = {
   check = function() return require "sluice.tools.check" end,
   explain = function() return require "sluice.tools.explain" end,
   help = function() return require "sluice.tools.help" end,
+  key = function() return require "sluice.tools.key" end,
   types = function() return require "sluice.tools.types" end,
 }
 
