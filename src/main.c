@@ -34,6 +34,7 @@ static const char help[] =
     "  sluice config FILE           print the configuration as it was understood, for review and diffs\n"
     "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
+    "  sluice key NAME              make an API key, shown once, and its line for the file of sluice.parts.api_keys\n"
     "  sluice types [DIR]           write sluice.d.lua, .luarc.json and .luacheckrc for editors and luacheck\n"
     "\n"
     "Options\n"
@@ -53,7 +54,7 @@ static const char help[] =
     "\n"
     "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGHUP reads\n"
     "FILE again for new requests, running streams finish on what they began with; SIGUSR1 logs\n"
-    "the metrics, and how much each limiter, counter and cache holds.\n";
+    "the metrics, and how much each limiter, counter, semaphore and cache holds.\n";
 
 struct command {
     const char *name, *file, *lua_dir;
@@ -303,6 +304,7 @@ static const struct command_kind {
     { "status", "a gateway file", "sluice status FILE", "", 1, ask },
     { "test", "a directory of specs", "sluice test DIR [--coverage] [--fuzz N] [--seed S] [--update] [-- busted's options]", "--coverage --fuzz --seed --update", -1, test },
     { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
+    { "key", "a name", "sluice key NAME", "", 1, tool_alone },
     { "types", NULL, "sluice types [DIR] [--force]", "--force", 1, tool_alone },
 };
 

@@ -58,7 +58,7 @@ static void log_metrics(struct process *p)
     log_end(&line);
 }
 
-/* A limiter, counter or cache: who wonders what fills the memory finds it by name. */
+/* A limiter, counter, semaphore or cache: who wonders what fills the memory finds it by name. */
 static void log_shared(void *arg, struct named *n)
 {
     struct log_line line;
@@ -69,6 +69,8 @@ static void log_shared(void *arg, struct named *n)
     log_str(&line, "kind", n->kind);
     log_str(&line, "name", n->name);
     log_int(&line, "keys", (int64_t)keyed_count(n->keys));
+    if (n->held)
+        log_int(&line, "held", (int64_t)n->held(n));
     log_int(&line, "bytes", (int64_t)keyed_bytes(n->keys));
     log_end(&line);
 }

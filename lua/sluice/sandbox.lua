@@ -142,7 +142,7 @@ function M.chunk(file, given)
   return given and chunk or covered(chunk, file), wrong
 end
 
-local PUBLIC = { "^sluice%.dialects%.[%w_]+$", "^sluice%.parts%.[%w_]+$" }
+local PUBLIC = { "^sluice%.dialects%.[%w_]+$", "^sluice%.parts%.[%w_]+$", "^sluice%.parts%.shared%.[%w_]+$" }
 
 local function find_public(name)
   for _, p in ipairs(PUBLIC) do

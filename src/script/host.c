@@ -373,11 +373,11 @@ int host_open(lua_State *L)
     static const luaL_Reg list[] = {
         { "seal", host_seal }, { "sleep", api_sleep }, { "out_text", out_text }, { "trim", api_trim }, { "utf8", host_utf8 },
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
-        { "limiter", state_limiter }, { "counter", state_counter }, { "cache", cache_value_new },
+        { "limiter", state_limiter }, { "counter", state_counter }, { "semaphore", state_semaphore }, { "cache", cache_value_new },
         { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log },
         { "log_fields", host_log_fields }, { "now", host_now },
         { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 },
-        { "equal", digest_equal }, { "module", host_module }, { "keep", host_keep },
+        { "equal", digest_equal }, { "random", digest_random }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
         { "covers", host_covers }, { "cover", host_cover },

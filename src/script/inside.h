@@ -131,6 +131,7 @@ int files_directory(lua_State *L);
 int files_read(lua_State *L);
 int digest_sha256(lua_State *L);
 int digest_equal(lua_State *L);
+int digest_random(lua_State *L);
 
 /* vm.c: pushes the privileged module (require). */
 void vm_push_module(lua_State *L, const char *name);

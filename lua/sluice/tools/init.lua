@@ -6,6 +6,7 @@ local tools = {
   config = function() return require "sluice.tools.config" end,
   explain = function() return require "sluice.tools.explain" end,
   help = function() return require "sluice.tools.help" end,
+  key = function() return require "sluice.tools.key" end,
   types = function() return require "sluice.tools.types" end,
 }
 
