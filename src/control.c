@@ -21,11 +21,11 @@ struct control {
     struct sockaddr_un at;
     struct list clients;
     int n_clients, handles;
-    void (*on_command)(void *owner, const char *line, struct buf *answer);
+    void (*on_command)(void *owner, const char *line, struct control_client *from, struct buf *answer);
     void *owner;
 };
 
-struct client {
+struct control_client {
     struct list link;
     struct control *control;
     uv_pipe_t pipe;
@@ -33,7 +33,6 @@ struct client {
     struct buf answer;
     char line[CONTROL_LINE_MAX + 1];
     size_t len;
-    bool answered;
 };
 
 /* ---- where */
@@ -113,7 +112,7 @@ static void handle_closed(struct control *c)
 
 static void on_client_closed(uv_handle_t *h)
 {
-    struct client *k = h->data;
+    struct control_client *k = h->data;
     struct control *c = k->control;
 
     buf_free(&k->answer);
@@ -121,7 +120,7 @@ static void on_client_closed(uv_handle_t *h)
     handle_closed(c);
 }
 
-static void drop(struct client *k)
+static void drop(struct control_client *k)
 {
     if (uv_is_closing((uv_handle_t *)&k->pipe))
         return;
@@ -136,23 +135,37 @@ static void on_written(uv_write_t *w, int status)
     drop(w->data);
 }
 
-static void answer(struct client *k)
+static void send_answer(struct control_client *k)
 {
-    k->answered = true;
-    uv_read_stop((uv_stream_t *)&k->pipe);
-    if (k->len > CONTROL_LINE_MAX)
-        buf_printf(&k->answer, "- a command has at most %d bytes\n", CONTROL_LINE_MAX);
-    else
-        k->control->on_command(k->control->owner, k->line, &k->answer);
     uv_buf_t out = uv_buf_init(k->answer.data, (unsigned)k->answer.len);
+
     k->write.data = k;
     if (uv_write(&k->write, (uv_stream_t *)&k->pipe, &out, 1, on_written) != 0)
         drop(k);
 }
 
+void control_answer(struct control_client *k, struct buf *answer)
+{
+    buf_free(&k->answer);
+    k->answer = *answer;
+    *answer = BUF_EMPTY;
+    send_answer(k);
+}
+
+static void heard(struct control_client *k)
+{
+    uv_read_stop((uv_stream_t *)&k->pipe);
+    if (k->len > CONTROL_LINE_MAX)
+        buf_printf(&k->answer, "- a command has at most %d bytes\n", CONTROL_LINE_MAX);
+    else
+        k->control->on_command(k->control->owner, k->line, k, &k->answer);
+    if (k->answer.len)
+        send_answer(k);
+}
+
 static void on_room(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 {
-    struct client *k = h->data;
+    struct control_client *k = h->data;
 
     (void)suggested;
     *ret = uv_buf_init(k->line + k->len, (unsigned)(sizeof k->line - k->len));
@@ -160,7 +173,7 @@ static void on_room(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
 {
-    struct client *k = stream->data;
+    struct control_client *k = stream->data;
     char *end;
 
     (void)b;
@@ -176,13 +189,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         *end = '\0';
         k->len = strlen(k->line);
     }
-    answer(k);
+    heard(k);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
 {
     struct control *c = stream->data;
-    struct client *k;
+    struct control_client *k;
 
     if (status != 0)
         return;
@@ -201,8 +214,8 @@ static void on_connection(uv_stream_t *stream, int status)
 
 static void on_door_closed(uv_handle_t *h) { handle_closed(h->data); }
 
-int control_open(struct control **ret, uv_loop_t *loop, const char *file, void (*on_command)(void *owner, const char *line, struct buf *answer), void *owner,
-                 struct buf *why)
+int control_open(struct control **ret, uv_loop_t *loop, const char *file,
+                 void (*on_command)(void *owner, const char *line, struct control_client *from, struct buf *answer), void *owner, struct buf *why)
 {
     struct control *c = mem_alloc(sizeof *c);
     int fd, failed;
@@ -246,7 +259,7 @@ void control_close(struct control *c)
         return;
     unlink(c->at.sun_path);
     list_each_safe(it, &c->clients)
-        drop(list_of(it, struct client, link));
+        drop(list_of(it, struct control_client, link));
     uv_close((uv_handle_t *)&c->pipe, on_door_closed);
 }
 

@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/named.h"
 #include "base/log.h"
+#include "base/mem.h"
+#include "base/nearest.h"
 #include "control.h"
 #include "process.h"
 #include "script/gateway.h"
@@ -23,13 +26,15 @@ static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
     "  sluice run FILE              run the gateway that FILE (Lua) describes\n"
-    "  sluice check FILE            load FILE and all it names; tell every mistake in the configuration, and what looks like one; exit 0 or 1\n"
+    "  sluice check FILE            load FILE and all it names, but run no init; tell every mistake, and what looks like one; exit 0 or 1\n"
     "  sluice explain FILE [ROUTE]  tell what FILE does with a request: hooks in their order, filters, options, limits\n"
     "  sluice reload FILE           have the running gateway of FILE read it again; --canary 5%: for that share of new requests\n"
     "  sluice promote FILE          the canary serves all new requests; sluice rollback FILE: none\n"
     "  sluice status FILE           what the running gateway of FILE serves\n"
+    "  sluice config FILE           print the configuration as it was understood, for review and diffs\n"
     "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
+    "  sluice key NAME              make an API key, shown once, and its line for the file of sluice.parts.api_keys\n"
     "  sluice types [DIR]           write sluice.d.lua, .luarc.json and .luacheckrc for editors and luacheck\n"
     "\n"
     "Options\n"
@@ -37,7 +42,11 @@ static const char help[] =
     "  --log-format FORMAT  text (default) or json; one line per request on stderr\n"
     "  --canary SHARE       reload: 0.1% to 99.9%\n"
     "  --strict             check: a warning is a failure\n"
-    "  --json               check, explain: for programs\n"
+    "  --json               check, explain, config: for programs\n"
+    "  --spec               check: run the specs in spec/ beside FILE as well\n"
+    "  --coverage           test: tell which lines of the policies did not run\n"
+    "  --fuzz N             test: ask again N times each, with random cuttings and failing services; --seed S: from there\n"
+    "  --update             test: write the golden answers of t.golden instead of comparing\n"
     "  --markdown           help: the whole reference as a page\n"
     "  --force              types: write over files that differ; reload: end the streams of the oldest generation instead of waiting for them\n"
     "  --lua DIR            read the modules of lua/ from DIR instead of the built-in ones (development)\n"
@@ -45,16 +54,25 @@ static const char help[] =
     "\n"
     "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGHUP reads\n"
     "FILE again for new requests, running streams finish on what they began with; SIGUSR1 logs\n"
-    "the metrics, and how much each limiter, counter and cache holds.\n";
+    "the metrics, and how much each limiter, counter, semaphore and cache holds.\n";
 
 struct command {
     const char *name, *file, *lua_dir;
     int more;                                          /* words behind the file: busted's for test, a route for explain */
     char **rest;
-    const char *canary;                                /* its share as written, or NULL */
-    const char *said[MAX_SAID];                        /* options that only some commands know: "--json" */
+    struct said {
+        const char *option, *value;                    /* "--json", NULL; "--canary", "5%" */
+    } said[MAX_SAID];                                  /* options that only some commands know */
     size_t n_said;
 };
+
+static const struct said *said(const struct command *c, const char *option)   /* NULL: not said */
+{
+    for (size_t i = 0; i < c->n_said; i++)
+        if (strcmp(c->said[i].option, option) == 0)
+            return &c->said[i];
+    return NULL;
+}
 
 static int open_vm(struct vm **ret, const struct command *c)
 {
@@ -89,7 +107,7 @@ static int tool(struct vm *vm, const struct command *c, const char *text)
     int code;
 
     for (size_t i = 0; i < c->n_said; i++)
-        args[n++] = c->said[i];
+        args[n++] = c->said[i].option;
     if (c->file)
         args[n++] = c->file;
     if (c->more > 0)
@@ -113,12 +131,68 @@ static int tool_alone(const struct command *c)
     return code;
 }
 
+/* A whole number of at least `least`; or a sentence and -1. */
+static int number_of(const struct command *c, const char *option, int64_t least, int64_t *ret)
+{
+    const struct said *given = said(c, option);
+    char *end;
+
+    if (!given)
+        return 0;
+    errno = 0;
+    long long n = strtoll(given->value, &end, 10);
+    if (errno == 0 && end != given->value && *end == '\0' && n >= least) {
+        *ret = n;
+        return 0;
+    }
+    fprintf(stderr, "sluice: %s: %s must be a whole number from %lld, is \"%s\"\n", c->name, option, (long long)least, given->value);
+    return -1;
+}
+
+static int test(const struct command *c)
+{
+    struct testing_options want = { .dir = c->file, .argc = c->more, .argv = c->rest, .coverage = said(c, "--coverage"), .update = said(c, "--update") };
+
+    if (access(c->file, R_OK) != 0) {
+        fprintf(stderr, "sluice: test: cannot read %s: %s; name a directory with files that end in _spec.lua, or one such file\n", c->file, strerror(errno));
+        return EXIT_USAGE;
+    }
+    if (said(c, "--seed") && !said(c, "--fuzz")) {
+        fprintf(stderr, "sluice: test: --seed says where --fuzz begins: write --fuzz N --seed S\n");
+        return EXIT_USAGE;
+    }
+    want.seed = (int64_t)(time(NULL) % 1000000);
+    if (number_of(c, "--fuzz", 1, &want.fuzz) != 0 || number_of(c, "--seed", 0, &want.seed) != 0)
+        return EXIT_USAGE;
+    return testing_run(&want);
+}
+
+/* The specs in spec/ beside the gateway file. */
+static int check_specs(const struct command *c)
+{
+    const char *slash = strrchr(c->file, '/');
+    char *dir = slash ? mem_format("%.*s/spec", (int)(slash - c->file), c->file) : mem_string("spec");
+    struct testing_options want = { .dir = dir };
+    int code = EXIT_BAD;
+
+    if (access(dir, R_OK) != 0)
+        fprintf(stderr, "sluice: check: cannot read %s: %s; --spec runs the specs in spec/ beside the gateway file\n", dir, strerror(errno));
+    else
+        code = testing_run(&want);
+    free(dir);
+    return code;
+}
+
 static int check(const struct command *c)              /* the tool tells the mistakes, and, where there are none, what looks like one */
 {
     struct buf complaints = BUF_EMPTY;
     struct gateway *g = NULL;
     struct vm *vm;
 
+    if (said(c, "--spec") && said(c, "--json")) {
+        fprintf(stderr, "sluice: check: --spec prints what busted prints, so --json cannot be had with it; run sluice test as well\n");
+        return EXIT_USAGE;
+    }
     if (open_vm(&vm, c) != 0)
         return EXIT_BAD;
     tool_keep(vm);
@@ -128,6 +202,11 @@ static int check(const struct command *c)              /* the tool tells the mis
     if (g)
         gateway_close(g);
     vm_close(vm);
+    if (said(c, "--spec")) {
+        int specs = check_specs(c);
+
+        code = specs > code ? specs : code;
+    }
     return code;
 }
 
@@ -140,7 +219,7 @@ static int load(struct gateway **ret, struct vm *vm, const struct command *c)
     return result;
 }
 
-static int explain(const struct command *c)
+static int tool_on_gateway(const struct command *c)    /* explain, config */
 {
     struct gateway *g;
     struct vm *vm;
@@ -175,15 +254,6 @@ static int run(const struct command *c)
     return code;
 }
 
-static int test(const struct command *c)
-{
-    if (access(c->file, R_OK) != 0) {
-        fprintf(stderr, "sluice: test: cannot read %s: %s; name a directory with files that end in _spec.lua, or one such file\n", c->file, strerror(errno));
-        return EXIT_USAGE;
-    }
-    return testing_run(c->file, c->more, c->rest);
-}
-
 /* "5%", "0.5%" -> of a thousand; 0: neither. */
 static unsigned share_of(const char *text)
 {
@@ -196,15 +266,16 @@ static unsigned share_of(const char *text)
 
 static int ask(const struct command *c)                /* the running gateway of this file */
 {
-    bool force = c->n_said > (c->canary ? 1 : 0);
+    const struct said *canary = said(c, "--canary");
+    bool force = said(c, "--force");
     char command[40];
 
     snprintf(command, sizeof command, "%s%s", c->name, force ? " force" : "");
-    if (c->canary) {
-        unsigned share = share_of(c->canary);
+    if (canary) {
+        unsigned share = share_of(canary->value);
 
         if (share == 0) {
-            fprintf(stderr, "sluice: reload: --canary must be a share such as 5%% (0.1%% to 99.9%%), is %s\n", c->canary);
+            fprintf(stderr, "sluice: reload: --canary must be a share such as 5%% (0.1%% to 99.9%%), is %s\n", canary->value);
             return EXIT_USAGE;
         }
         snprintf(command, sizeof command, "canary %u%s", share, force ? " force" : "");
@@ -224,14 +295,16 @@ static const struct command_kind {
     int (*run)(const struct command *c);
 } commands[] = {
     { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", "", 1, run },
-    { "check", "a gateway file", "sluice check FILE [--strict] [--json]", "--strict --json", 1, check },
-    { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, explain },
+    { "check", "a gateway file", "sluice check FILE [--strict] [--json] [--spec]", "--strict --json --spec", 1, check },
+    { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, tool_on_gateway },
+    { "config", "a gateway file", "sluice config FILE [--json]", "--json", 1, tool_on_gateway },
     { "reload", "a gateway file", "sluice reload FILE [--canary SHARE] [--force]", "--canary --force", 1, ask },
     { "promote", "a gateway file", "sluice promote FILE", "", 1, ask },
     { "rollback", "a gateway file", "sluice rollback FILE", "", 1, ask },
     { "status", "a gateway file", "sluice status FILE", "", 1, ask },
-    { "test", "a directory of specs", "sluice test DIR [-- busted's options]", "", -1, test },
+    { "test", "a directory of specs", "sluice test DIR [--coverage] [--fuzz N] [--seed S] [--update] [-- busted's options]", "--coverage --fuzz --seed --update", -1, test },
     { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
+    { "key", "a name", "sluice key NAME", "", 1, tool_alone },
     { "types", NULL, "sluice types [DIR] [--force]", "--force", 1, tool_alone },
 };
 
@@ -249,16 +322,56 @@ static int misused(const struct command_kind *kind, const char *what, const char
     return EXIT_USAGE;
 }
 
-/* Options that only some commands know. */
-enum { OWN_STRICT = 256, OWN_JSON, OWN_MARKDOWN, OWN_AUDIT, OWN_FORCE, OWN_CANARY };
-static const char *const own_options[] = { "--strict", "--json", "--markdown", "--audit", "--force", "--canary" };
-
+/* Options that only some commands know stand from OWN on. */
+enum { OWN = 256 };
 static const struct option options[] = {
     { "log-level", required_argument, NULL, 'l' }, { "log-format", required_argument, NULL, 'f' }, { "lua", required_argument, NULL, 'u' },
-    { "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'v' },          { "strict", no_argument, NULL, OWN_STRICT },
-    { "json", no_argument, NULL, OWN_JSON },       { "markdown", no_argument, NULL, OWN_MARKDOWN }, { "audit", no_argument, NULL, OWN_AUDIT },
-    { "force", no_argument, NULL, OWN_FORCE },     { "canary", required_argument, NULL, OWN_CANARY }, { NULL, 0, NULL, 0 },
+    { "help", no_argument, NULL, 'h' },            { "version", no_argument, NULL, 'v' },
+    { "strict", no_argument, NULL, OWN },          { "json", no_argument, NULL, OWN },             { "spec", no_argument, NULL, OWN },
+    { "markdown", no_argument, NULL, OWN },        { "audit", no_argument, NULL, OWN },            { "force", no_argument, NULL, OWN },
+    { "canary", required_argument, NULL, OWN },    { "coverage", no_argument, NULL, OWN },         { "fuzz", required_argument, NULL, OWN },
+    { "seed", required_argument, NULL, OWN },      { "update", no_argument, NULL, OWN },           { NULL, 0, NULL, 0 },
 };
+
+static const char *option_name(size_t i) { return options[i].name; }
+static const char *command_name(size_t i) { return i < sizeof commands / sizeof commands[0] ? commands[i].name : NULL; }
+
+/* What is said of a word that is none of ours: which one is near. */
+static int unknown(const char *what, const char *dashes, const char *word, const char *(*known)(size_t i))
+{
+    const char *near = nearest(word, known);
+
+    fprintf(stderr, "sluice: unknown %s %s%s", what, dashes, word);
+    if (near)
+        fprintf(stderr, "; did you mean %s%s?", dashes, near);
+    fprintf(stderr, "\nTry: sluice --help\n");
+    return EXIT_USAGE;
+}
+
+static int unknown_option(const char *word)            /* as it was written */
+{
+    size_t n = strcspn(word, "=");
+
+    if (strncmp(word, "--", 2) != 0)
+        return usage("unknown option ", word);
+    char *name = mem_copy(word + 2, n - 2);
+    int code = unknown("option", "--", name, option_name);
+    free(name);
+    return code;
+}
+
+/* Every option has its full name here, however it was abbreviated. */
+static bool remember(struct command *c, const char *option, const char *value)
+{
+    static char names[MAX_SAID][16];
+
+    if (c->n_said == MAX_SAID)
+        return false;
+    snprintf(names[c->n_said], sizeof names[0], "--%s", option);
+    c->said[c->n_said] = (struct said){ names[c->n_said], value };
+    c->n_said++;
+    return true;
+}
 
 int main(int argc, char **argv)
 {
@@ -266,7 +379,8 @@ int main(int argc, char **argv)
     enum log_format format = LOG_TEXT;
     struct command c = { 0 };
 
-    for (int o; (o = getopt_long(argc, argv, "hv", options, NULL)) != -1;) {
+    opterr = 0;
+    for (int o, at = 0; (o = getopt_long(argc, argv, ":hv", options, &at)) != -1;) {
         switch (o) {
         case 'l':
             if (log_level_parse(optarg, &level) != 0)
@@ -285,15 +399,14 @@ int main(int argc, char **argv)
         case 'v':
             printf("sluice %s\n", SLUICE_VERSION);
             return EXIT_OK;
-        case OWN_CANARY:
-            c.canary = optarg;                         /* fall through */
-        case OWN_STRICT: case OWN_JSON: case OWN_MARKDOWN: case OWN_AUDIT: case OWN_FORCE:
-            if (c.n_said == MAX_SAID)
-                return usage("too many options: ", own_options[o - OWN_STRICT]);
-            c.said[c.n_said++] = own_options[o - OWN_STRICT];
+        case OWN:
+            if (!remember(&c, options[at].name, optarg))
+                return usage("too many options: --", options[at].name);
             break;
+        case ':':
+            return usage("a value is missing behind ", argv[optind - 1]);
         default:
-            return usage("see above", "");
+            return unknown_option(argv[optind - 1]);
         }
     }
     if (optind == argc)
@@ -301,10 +414,10 @@ int main(int argc, char **argv)
     c.name = argv[optind++];
     const struct command_kind *kind = command_of(c.name);
     if (!kind)
-        return usage("unknown command ", c.name);
+        return unknown("command", "", c.name, command_name);
     for (size_t i = 0; i < c.n_said; i++)
-        if (!strstr(kind->knows, c.said[i]))
-            return misused(kind, "has no option ", c.said[i]);
+        if (!strstr(kind->knows, c.said[i].option))
+            return misused(kind, "has no option ", c.said[i].option);
     if (optind == argc && kind->needs)
         return misused(kind, "needs ", kind->needs);
     if (kind->most >= 0 && argc - optind > kind->most)
@@ -315,7 +428,8 @@ int main(int argc, char **argv)
         c.rest = argv + optind + 1;
     }
 
-    log_setup(kind->run == test && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
+    bool specs = kind->run == test || said(&c, "--spec");
+    log_setup(specs && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (watchdog_start() != 0) {
         fprintf(stderr, "sluice: cannot start the watchdog thread\n");

@@ -16,12 +16,13 @@
 #include "base/named.h"
 #include "net/server.h"
 #include "script/gateway.h"
+#include "serve/generation.h"
 #include "serving.h"
 
 #define AGAIN_MS 200
 
 struct process {
-    uv_loop_t loop;                                    /* signals only */
+    uv_loop_t loop;                                    /* signals, operators, what the other threads tell */
     uv_signal_t term, interrupt, user1, hangup;
     struct serving serving;
     struct control *control;                           /* NULL: nobody can knock */
@@ -29,7 +30,9 @@ struct process {
     uv_async_t ended, crowded;                         /* crowded: some worker's Lua is full */
     _Atomic bool full[WORKERS_MAX];                    /* that worker asks for a fresh VM */
     atomic_int running;
-    bool draining;
+    int n_wanted;                                      /* workers */
+    int code;                                          /* the exit code */
+    bool draining, closed;
 };
 
 /* Every stream needs two descriptors; the soft limit is often 1,024. */
@@ -55,7 +58,7 @@ static void log_metrics(struct process *p)
     log_end(&line);
 }
 
-/* A limiter, counter or cache: who wonders what fills the memory finds it by name. */
+/* A limiter, counter, semaphore or cache: who wonders what fills the memory finds it by name. */
 static void log_shared(void *arg, struct named *n)
 {
     struct log_line line;
@@ -66,8 +69,18 @@ static void log_shared(void *arg, struct named *n)
     log_str(&line, "kind", n->kind);
     log_str(&line, "name", n->name);
     log_int(&line, "keys", (int64_t)keyed_count(n->keys));
+    if (n->held)
+        log_int(&line, "held", (int64_t)n->held(n));
     log_int(&line, "bytes", (int64_t)keyed_bytes(n->keys));
     log_end(&line);
+}
+
+static void stop_workers(struct process *p)
+{
+    p->draining = true;
+    serving_stop(&p->serving);
+    for (int i = 0; i < p->serving.n_workers; i++)
+        worker_drain(p->serving.workers[i]);
 }
 
 static void drain(struct process *p, const char *why)
@@ -76,22 +89,20 @@ static void drain(struct process *p, const char *why)
         log_say(LOG_WARN, "stop", "second signal: ending at once");
         _exit(130);
     }
-    p->draining = true;
-    log_say(LOG_INFO, "stop", "%s: no new connections; running streams may finish", why);
-    for (int i = 0; i < p->serving.n_workers; i++)
-        worker_drain(p->serving.workers[i]);
+    log_say(LOG_INFO, "stop", "%s: %s", why, p->serving.n_workers ? "no new connections; running streams may finish" : "nothing is served yet");
+    stop_workers(p);
 }
 
-static void on_command(void *owner, const char *line, struct buf *answer)
+static void on_command(void *owner, const char *line, struct control_client *from, struct buf *answer)
 {
     struct process *p = owner;
     unsigned share;
     int end = 0;
 
     if (strcmp(line, "reload") == 0 || strcmp(line, "reload force") == 0)
-        serving_reload(&p->serving, 0, line[6] != '\0', answer);
+        serving_reload(&p->serving, 0, line[6] != '\0', from, answer);
     else if (sscanf(line, "canary %u%n", &share, &end) == 1 && (line[end] == '\0' || strcmp(line + end, " force") == 0) && share >= 1 && share <= 999)
-        serving_reload(&p->serving, share, line[end] != '\0', answer);
+        serving_reload(&p->serving, share, line[end] != '\0', from, answer);
     else if (strcmp(line, "promote") == 0 || strcmp(line, "rollback") == 0)
         serving_end_canary(&p->serving, line[0] == 'p', answer);
     else if (strcmp(line, "status") == 0)
@@ -116,10 +127,10 @@ static void reload_by_signal(struct process *p)
 {
     struct buf answer = BUF_EMPTY;
 
-    serving_reload(&p->serving, 0, false, &answer);
+    serving_reload(&p->serving, 0, false, NULL, &answer);
     if (answer.len && answer.data[0] == '=') {
         if (!uv_is_active((uv_handle_t *)&p->again))
-            log_say(LOG_WARN, "reload", "waits: %u generations still have running streams", p->serving.checked->generations);
+            log_say(LOG_WARN, "reload", "%.*s", (int)answer.len - 3, buf_cstr(&answer) + 2);   /* without "= " and the line's end */
         uv_timer_start(&p->again, on_again, AGAIN_MS, 0);
     }
     buf_free(&answer);
@@ -170,10 +181,8 @@ static void on_worker_end(void *owner)
         uv_async_send(&p->ended);
 }
 
-static void on_all_ended(uv_async_t *a)
+static void close_handles(struct process *p)
 {
-    struct process *p = a->data;
-
     uv_close((uv_handle_t *)&p->term, NULL);
     uv_close((uv_handle_t *)&p->interrupt, NULL);
     uv_close((uv_handle_t *)&p->user1, NULL);
@@ -182,7 +191,19 @@ static void on_all_ended(uv_async_t *a)
     uv_close((uv_handle_t *)&p->ended, NULL);
     uv_close((uv_handle_t *)&p->crowded, NULL);
     control_close(p->control);
+    serving_close(&p->serving);
 }
+
+/* When it drains, no worker runs and nothing is loaded: that was all. */
+static void maybe_end(struct process *p)
+{
+    if (!p->draining || p->closed || atomic_load(&p->running) > 0 || serving_loads(&p->serving))
+        return;
+    p->closed = true;
+    close_handles(p);
+}
+
+static void on_ended(uv_async_t *a) { maybe_end(a->data); }
 
 static void watch(struct process *p, uv_signal_t *s, int number)
 {
@@ -211,40 +232,69 @@ static void tell_listening(const struct gateway *g, int port, int workers)
     log_end(&line);
 }
 
-/* The first worker finds the port when the file says 0; all others share it. */
-static int start_workers(struct process *p, const struct process_options *options, const struct gateway *g)
+/* The first worker finds the port when the file says 0; all others share it. Each takes its generation. */
+static int start_workers(struct process *p, struct generation **made)
 {
-    int n = g->workers > 0 ? g->workers : cores();
-    n = n > WORKERS_MAX ? WORKERS_MAX : n;
-    struct worker_options o = { .file = options->file, .lua_dir = options->lua_dir, .workers = n, .on_full = on_worker_full, .on_end = on_worker_end, .owner = p };
+    const struct gateway *g = p->serving.checked;
+    int n = p->n_wanted, i = 0;
+    struct worker_options o = { .workers = n, .on_full = on_worker_full, .on_end = on_worker_end, .owner = p };
 
-    int taken = n > 1 && g->port ? server_probe(g->host, g->port) : 0;
-    if (taken) {
-        log_say(LOG_ERROR, "listen", "cannot listen at %s port %d: %s", g->host, g->port, uv_strerror(taken));
-        return -1;
-    }
-    for (int i = 0; i < n; i++) {
+    int failed = n > 1 && g->port ? server_probe(g->host, g->port) : 0;
+    if (failed)
+        log_say(LOG_ERROR, "listen", "cannot listen at %s port %d: %s", g->host, g->port, uv_strerror(failed));
+    while (!failed && i < n) {
         atomic_fetch_add(&p->running, 1);
-        if (worker_open(&p->serving.workers[i], &o) != 0) {
+        failed = worker_open(&p->serving.workers[i], &o, made[i]);
+        i++;
+        if (failed) {
             atomic_fetch_sub(&p->running, 1);
-            return -1;
+        } else {
+            p->serving.n_workers++;
+            o.port = worker_port(p->serving.workers[0]);
         }
-        p->serving.n_workers++;
-        o.port = worker_port(p->serving.workers[0]);
     }
-    tell_listening(g, o.port, n);
-    return 0;
+    while (i < n)
+        generation_close(made[i++]);
+    if (!failed)
+        tell_listening(g, o.port, n);
+    return failed;
 }
+
+/* Never half a gateway. Why is in the log. */
+static void give_up(struct process *p)
+{
+    p->code = 1;
+    stop_workers(p);
+    maybe_end(p);
+}
+
+static void on_first(void *owner, struct generation **made)
+{
+    struct process *p = owner;
+
+    if (made && start_workers(p, made) == 0)
+        open_control(p);
+    else if (!p->draining)                             /* else a signal came first, and on_idle ends the process */
+        give_up(p);
+}
+
+static void on_answer(void *owner, struct control_client *asker, struct buf *answer)
+{
+    (void)owner;
+    control_answer(asker, answer);
+}
+
+static void on_idle(void *owner) { maybe_end(owner); }
 
 int process_run(const struct process_options *options, const struct gateway *checked)
 {
+    static const struct serving_events news = { on_first, on_answer, on_idle };
     struct process *p = mem_alloc(sizeof *p);
-    int code = 0;
 
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&p->loop);
-    uv_async_init(&p->loop, &p->ended, on_all_ended);
+    uv_async_init(&p->loop, &p->ended, on_ended);
     p->ended.data = p;
     uv_async_init(&p->loop, &p->crowded, on_crowded);
     p->crowded.data = p;
@@ -254,19 +304,17 @@ int process_run(const struct process_options *options, const struct gateway *che
     watch(p, &p->hangup, SIGHUP);
     uv_timer_init(&p->loop, &p->again);
     p->again.data = p;
+    p->n_wanted = checked->workers > 0 ? checked->workers : cores();
+    p->n_wanted = p->n_wanted > WORKERS_MAX ? WORKERS_MAX : p->n_wanted;
     p->serving.options = options;
     p->serving.checked = checked;
-    serving_begin(&p->serving);
-
-    if (start_workers(p, options, checked) != 0) {     /* never half a gateway */
-        code = 1;
-        if (p->serving.n_workers == 0)
-            on_all_ended(&p->ended);
-        else
-            drain(p, "a worker could not start");
-    } else {
-        open_control(p);
+    p->serving.events = &news;
+    p->serving.owner = p;
+    if (serving_begin(&p->serving, &p->loop, p->n_wanted) != 0) {
+        log_say(LOG_ERROR, "start.failed", "no thread can be made to read the file");
+        give_up(p);
     }
+
     uv_run(&p->loop, UV_RUN_DEFAULT);
     log_metrics(p);
     for (int i = 0; i < p->serving.n_workers; i++)
@@ -274,6 +322,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     log_say(LOG_INFO, "stopped", "all streams ended");
     uv_loop_close(&p->loop);
     serving_end(&p->serving);
+    int code = p->code;
     free(p);
     return code;
 }

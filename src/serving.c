@@ -1,23 +1,28 @@
 #include "serving.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "loading.h"
 #include "process.h"
 #include "script/gateway.h"
 #include "script/vm.h"
 #include "serve/generation.h"
 
-/* Each line of what is wrong: into the log, and for who asked. */
-static void tell_complaints(struct buf *complaints, struct buf *answer)
+static const char shutting_down[] = "- the gateway is shutting down\n";
+
+/* Each line of what is wrong: into the log, and for who asked (NULL: nobody). */
+static void tell_complaints(const char *event, struct buf *complaints, struct buf *answer)
 {
     char *save = NULL;
 
     for (char *line = strtok_r((char *)buf_cstr(complaints), "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        log_say(LOG_ERROR, "reload.failed", "%s", line);
-        buf_printf(answer, "- %s\n", line);
+        log_say(LOG_ERROR, event, "%s", line);
+        if (answer)
+            buf_printf(answer, "- %s\n", line);
     }
 }
 
@@ -58,23 +63,16 @@ static void log_generation(const char *event, unsigned generation, unsigned shar
     log_end(&line);
 }
 
-/* The file is read once for each worker, here, so that no stream waits for it; if any reading fails nothing changes. */
-static int load_all(struct serving *s, struct generation *next[WORKERS_MAX], struct buf *answer)
-{
-    struct buf complaints = BUF_EMPTY;
-    int n = 0;
+/* ---- loading: on_loaded, below, tells what came of it */
 
-    while (n < s->n_workers && generation_load(&next[n], s->options->file, s->options->lua_dir, s->generation + 1, &complaints) == 0)
-        n++;
-    if (n == s->n_workers) {
-        buf_free(&complaints);
-        return 0;
-    }
-    while (n > 0)
-        generation_close(next[--n]);
-    tell_complaints(&complaints, answer);
-    buf_free(&complaints);
-    return -1;
+static int load(struct serving *s, const struct serving_load *what, unsigned number, int n)
+{
+    struct loading_want want = { .file = s->options->file, .lua_dir = s->options->lua_dir, .number = number, .n = n };
+    int failed = loading_start(s->loading, &want);
+
+    if (!failed)
+        s->load = *what;
+    return failed;
 }
 
 static void tell_all(struct serving *s, enum worker_order what, struct generation **next, unsigned share)
@@ -100,37 +98,72 @@ static void wait_for_room(struct serving *s, bool force, struct buf *answer)
                s->checked->generations);
 }
 
-/* share: of a thousand requests for a canary; 0: all. force: does not wait for the oldest streams. The answer: see control.h. */
-void serving_reload(struct serving *s, unsigned share, bool force, struct buf *answer)
+void serving_reload(struct serving *s, unsigned share, bool force, struct control_client *asker, struct buf *answer)
 {
-    struct generation *next[WORKERS_MAX];
+    struct serving_load what = { .what = LOADS_RELOAD, .share = share, .asker = asker };
+    int failed;
 
     if (s->ended) {
-        buf_puts(answer, "- the gateway is shutting down\n");
+        buf_puts(answer, shutting_down);
+    } else if (serving_loads(s)) {
+        buf_puts(answer, "= waits: the file is being read, and what init waits for has not come yet\n");
     } else if (s->canary) {
         log_say(LOG_WARN, "reload", "generation %u is a canary: promote it or roll it back first", s->canary);
         buf_printf(answer, "- generation %u is a canary: promote it or roll it back first\n", s->canary);
     } else if (too_many_generations(s)) {
         wait_for_room(s, force, answer);
-    } else if (load_all(s, next, answer) == 0) {
-        s->generation++;
-        tell_what_stays(s, next[0]->gateway, answer);
-        char *digest = mem_string(next[0]->gateway->digest);
-        tell_all(s, share ? WORKER_CANARY : WORKER_RELOAD, next, share);
-        if (share) {
-            free(s->canary_digest);
-            s->canary_digest = mem_string(digest);
-            s->canary = s->generation;
-            s->share = share;
-            buf_printf(answer, "+ generation %u gets %u.%u%% of new requests, generation %u the others\n", s->canary, share / 10, share % 10, s->current);
-        } else {
-            serve(s, s->generation, digest);
-            buf_printf(answer, "+ generation %u serves new requests\n", s->current);
-        }
-        free(digest);
-        metrics_add(&s->metrics, METRIC_reloads, 1);
-        log_generation(share ? "canary" : "reload", s->generation, share);
+    } else if ((failed = load(s, &what, s->generation + 1, s->n_workers)) != 0) {
+        log_say(LOG_ERROR, "reload.failed", "the file cannot be read now: %s", uv_strerror(failed));
+        buf_printf(answer, "- the file cannot be read now: %s\n", uv_strerror(failed));
     }
+}
+
+static void tell_asker(struct serving *s, struct control_client *asker, struct buf *answer)
+{
+    if (asker)
+        s->events->on_answer(s->owner, asker, answer);
+}
+
+static void serve_canary(struct serving *s, unsigned share, const char *digest, struct buf *answer)
+{
+    free(s->canary_digest);
+    s->canary_digest = mem_string(digest);
+    s->canary = s->generation;
+    s->share = share;
+    buf_printf(answer, "+ generation %u gets %u.%u%% of new requests, generation %u the others\n", s->canary, share / 10, share % 10, s->current);
+}
+
+/* A reading for each worker; their gateways are the workers' once they are told. */
+static void reloaded(struct serving *s, struct generation **next, unsigned share, struct buf *answer)
+{
+    char *digest = mem_string(next[0]->gateway->digest);
+
+    s->generation++;
+    tell_what_stays(s, next[0]->gateway, answer);
+    tell_all(s, share ? WORKER_CANARY : WORKER_RELOAD, next, share);
+    if (share) {
+        serve_canary(s, share, digest, answer);
+    } else {
+        serve(s, s->generation, digest);
+        buf_printf(answer, "+ generation %u serves new requests\n", s->current);
+    }
+    free(digest);
+    metrics_add(&s->metrics, METRIC_reloads, 1);
+    log_generation(share ? "canary" : "reload", s->generation, share);
+}
+
+static void on_reloaded(struct serving *s, const struct serving_load *load, struct generation **made, struct buf *complaints)
+{
+    struct buf answer = BUF_EMPTY;
+
+    if (made)
+        reloaded(s, made, load->share, &answer);
+    else if (s->ended)
+        buf_puts(&answer, shutting_down);
+    else
+        tell_complaints("reload.failed", complaints, &answer);
+    tell_asker(s, load->asker, &answer);
+    buf_free(&answer);
 }
 
 void serving_end_canary(struct serving *s, bool promote, struct buf *answer)
@@ -156,37 +189,54 @@ void serving_status(const struct serving *s, struct buf *answer)
         buf_printf(answer, "+ generation %u is a canary with %u.%u%% of them\n", s->canary, s->share / 10, s->share % 10);
     buf_printf(answer, "+ %d worker%s, %lld running streams, %lld connections\n", s->n_workers, s->n_workers == 1 ? "" : "s",
                (long long)serving_sum(s, METRIC_streams_open), (long long)serving_sum(s, METRIC_connections_open));
+    if (s->load.what == LOADS_RELOAD)
+        buf_printf(answer, "+ the file is being read again, for generation %u\n", s->generation + 1);
     buf_printf(answer, "+ %lld generations in all workers are open\n", (long long)serving_sum(s, METRIC_generations_open));
     buf_printf(answer, "+ %s, version %s\n", s->ended ? "shutting down" : "ready", SLUICE_VERSION);
 }
 
-/* A fresh VM for a worker whose own stays full: the same generation again, so nothing that the operator has not loaded yet. */
+/* ---- rotation */
+
 void serving_rotate(struct serving *s, int worker)
 {
-    struct buf complaints = BUF_EMPTY;
-    struct generation *g = NULL;
+    struct serving_load what = { .what = LOADS_ROTATION, .worker = worker };
+
+    if (!s->ended && !serving_loads(s) && has_room(s, worker))
+        load(s, &what, s->current, 1);
+    /* else the worker asks again */
+}
+
+static void log_rotation(const struct serving *s, int worker)
+{
     struct log_line line;
 
-    if (s->ended || !has_room(s, worker))
-        return;                                        /* the worker asks again */
-    if (generation_load(&g, s->options->file, s->options->lua_dir, s->current, &complaints) != 0)
-        log_say(LOG_WARN, "rotation", "the memory of worker %d is nearly full, and the files cannot be read again: %s", worker, buf_cstr(&complaints));
-    else if (strcmp(g->gateway->digest, s->digest) != 0)
+    if (!log_begin(&line, LOG_INFO, "rotation"))
+        return;
+    log_int(&line, "generation", (int64_t)s->current);
+    log_int(&line, "worker", worker);
+    log_end(&line);
+}
+
+/* NULL: it could not be read. */
+static void on_rotated(struct serving *s, int worker, struct generation *g, struct buf *complaints)
+{
+    if (s->ended || (g && g->gateway->generation != s->current)) {
+        generation_close(g);                           /* another serves by now */
+        return;
+    }
+    if (!g) {
+        log_say(LOG_WARN, "rotation", "the memory of worker %d is nearly full, and the files cannot be read again: %s", worker, buf_cstr(complaints));
+    } else if (strcmp(g->gateway->digest, s->digest) != 0) {
         log_say(LOG_WARN, "rotation", "the memory of worker %d is nearly full, and the files have changed: reload them", worker);
-    else if (vm_is_full(g->vm))
+    } else if (vm_is_full(g->vm)) {
         log_say(LOG_WARN, "rotation", "the files alone fill the memory of worker %d: raise memory in %s", worker, s->options->file);
-    else {
-        if (log_begin(&line, LOG_INFO, "rotation")) {
-            log_int(&line, "generation", (int64_t)s->current);
-            log_int(&line, "worker", worker);
-            log_end(&line);
-        }
+    } else {
+        log_rotation(s, worker);
         metrics_add(&s->metrics, METRIC_rotations, 1);
         worker_tell(s->workers[worker], WORKER_RELOAD, g, 0);
-        g = NULL;
+        return;
     }
     generation_close(g);
-    buf_free(&complaints);
 }
 
 int64_t serving_sum(const struct serving *s, enum metric m)
@@ -198,10 +248,61 @@ int64_t serving_sum(const struct serving *s, enum metric m)
     return sum;
 }
 
-void serving_begin(struct serving *s)
+/* ---- life */
+
+static void on_first(struct serving *s, struct generation **made, struct buf *complaints)
 {
-    s->generation = 1;
-    serve(s, 1, s->checked->digest);
+    if (made)
+        serve(s, 1, made[0]->gateway->digest);
+    else if (!s->ended)
+        tell_complaints("start.failed", complaints, NULL);
+    s->events->on_first(s->owner, made);
+}
+
+static void on_loaded(void *owner, struct generation **made, struct buf *complaints)
+{
+    struct serving *s = owner;
+    struct serving_load load = s->load;
+
+    s->load.what = LOADS_NOTHING;
+    switch (load.what) {
+    case LOADS_FIRST:
+        on_first(s, made, complaints);
+        break;
+    case LOADS_RELOAD:
+        on_reloaded(s, &load, made, complaints);
+        break;
+    case LOADS_ROTATION:
+        on_rotated(s, load.worker, made ? made[0] : NULL, complaints);
+        break;
+    case LOADS_NOTHING:
+        assert(!"nothing was loaded");
+    }
+    s->events->on_idle(s->owner);
+}
+
+bool serving_loads(const struct serving *s) { return s->load.what != LOADS_NOTHING; }
+
+int serving_begin(struct serving *s, uv_loop_t *loop, int n_workers)
+{
+    struct serving_load what = { .what = LOADS_FIRST };
+
+    s->generation = s->current = 1;
+    int failed = loading_open(&s->loading, loop, on_loaded, s);
+    return failed ? failed : load(s, &what, 1, n_workers);
+}
+
+void serving_stop(struct serving *s)
+{
+    s->ended = true;
+    if (s->loading)
+        loading_stop(s->loading);
+}
+
+void serving_close(struct serving *s)
+{
+    if (s->loading)
+        loading_close(s->loading);
 }
 
 void serving_end(struct serving *s)

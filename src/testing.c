@@ -8,12 +8,8 @@
 #include <string.h>
 
 #include "script/bundle.h"
+#include "script/coverage.h"
 #include "testing_world.h"
-
-static const char runner[] =
-    "local ok, why = pcall(require, 'busted.runner')\n"
-    "if not ok then io.stderr:write('sluice test wants busted (Debian: lua-busted)\\n', why, '\\n') os.exit(2) end\n"
-    "require 'busted.runner' { standalone = false }\n";
 
 /* Specs may require "sluice.testing": that module of lua/ with its own, and the world behind it. */
 static void preload(lua_State *L)
@@ -34,36 +30,73 @@ static void preload(lua_State *L)
     lua_pop(L, 1);
 }
 
-static int run_protected(lua_State *L)
+static int lines_that_ran(lua_State *L)                /* () -> list */
 {
-    luaL_openlibs(L);
-    preload(L);
-    if (luaL_loadstring(L, runner) != LUA_OK)
-        return lua_error(L);
-    lua_call(L, 0, 0);
-    return 0;
+    coverage_push(testing_coverage, L);
+    return 1;
 }
 
-int testing_run(const char *dir, int argc, char **argv)
+static void push_options(lua_State *L, const struct testing_options *want)
 {
-    lua_State *L = luaL_newstate();
+    lua_newtable(L);                                   /* options */
+    lua_pushinteger(L, want->fuzz);
+    lua_setfield(L, -2, "fuzz");
+    lua_pushinteger(L, want->seed);
+    lua_setfield(L, -2, "seed");
+    lua_pushboolean(L, want->update);
+    lua_setfield(L, -2, "update");
+    if (!want->coverage)
+        return;
+    lua_pushcfunction(L, lines_that_ran);
+    lua_setfield(L, -2, "lines");
+}
 
-    if (!L)
-        return 2;
-    lua_newtable(L);                                   /* arg: what busted's command line would be */
+static void set_arg(lua_State *L, const struct testing_options *want)   /* what busted's command line would be */
+{
+    lua_newtable(L);                                   /* arg */
     lua_pushliteral(L, "sluice test");
     lua_rawseti(L, -2, 0);
-    lua_pushstring(L, dir);
+    lua_pushstring(L, want->dir);
     lua_rawseti(L, -2, 1);
-    for (int i = 0; i < argc; i++) {
-        lua_pushstring(L, argv[i]);
+    for (int i = 0; i < want->argc; i++) {
+        lua_pushstring(L, want->argv[i]);
         lua_rawseti(L, -2, i + 2);
     }
     lua_setglobal(L, "arg");
+}
+
+static int run_protected(lua_State *L)                 /* (options) -> exit code */
+{
+    struct testing_options *want = lua_touserdata(L, 1);
+
+    luaL_openlibs(L);
+    preload(L);
+    set_arg(L, want);
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "sluice.testing.run");
+    lua_call(L, 1, 1);                                 /* want run */
+    push_options(L, want);                             /* want run options */
+    lua_call(L, 1, 1);                                 /* want code */
+    return 1;
+}
+
+int testing_run(const struct testing_options *want)
+{
+    lua_State *L = luaL_newstate();
+    int code = 1;
+
+    if (!L)
+        return 2;
+    testing_coverage = want->coverage ? coverage_open() : NULL;
     lua_pushcfunction(L, run_protected);
-    int failed = lua_pcall(L, 0, 0, 0);
-    if (failed)
-        fprintf(stderr, "sluice test: %s\n", lua_tostring(L, -1));
-    lua_close(L);
-    return failed ? 1 : 0;
+    lua_pushlightuserdata(L, (void *)want);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+        code = (int)lua_tointeger(L, -1);
+    else
+        fprintf(stderr, "sluice: test: %s\n", luaL_tolstring(L, -1, NULL));
+    lua_close(L);                                      /* and with it the worlds, which note in the coverage */
+    if (testing_coverage)
+        coverage_close(testing_coverage);
+    testing_coverage = NULL;
+    return code;
 }

@@ -6,6 +6,18 @@
 #ifndef SLUICE_TESTING_H
 #define SLUICE_TESTING_H
 
-int testing_run(const char *dir, int argc, char **argv);   /* exit code of busted's runner */
+#include <stdbool.h>
+#include <stdint.h>
+
+struct testing_options {
+    const char *dir;                                   /* with specs, or one of them */
+    int argc;                                          /* words for busted */
+    char **argv;
+    bool coverage;                                     /* tell which lines of policies ran */
+    bool update;                                       /* write golden answers */
+    int64_t fuzz, seed;                                /* so many random runs of each exchange; the first one's seed */
+};
+
+int testing_run(const struct testing_options *want);   /* exit code: 0, 1 when a spec failed, 2 without busted */
 
 #endif

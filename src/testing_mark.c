@@ -87,7 +87,7 @@ int testing_restore(lua_State *L, struct world *w)     /* (world, mark) */
     return 0;
 }
 
-int testing_forget(lua_State *L)                        /* forget(): counters, limiters and caches forget everything */
+int testing_forget(lua_State *L)                        /* forget(): counters, limiters and caches forget everything; slots stay with those who hold them */
 {
     (void)L;
     named_paste(NULL);

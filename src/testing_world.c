@@ -12,6 +12,8 @@
 #define WORLD "sluice.world"
 #define HEADERS_MAX 100
 
+struct coverage *testing_coverage;
+
 static struct world *world_of(lua_State *L)
 {
     struct world *w = *(struct world **)luaL_checkudata(L, 1, WORLD);
@@ -53,7 +55,7 @@ static void log_line_of(void *arg, const char *line, size_t len)
 }
 
 /* The result of each call: what the stream asked for meanwhile. Also gives the body that it asked for. */
-static void enter(struct play *p, lua_State *L)
+void testing_enter(struct play *p, lua_State *L)
 {
     p->L = L;
     lua_newtable(L);
@@ -62,7 +64,7 @@ static void enter(struct play *p, lua_State *L)
     fed = p;
 }
 
-static int leave(struct play *p, lua_State *L)
+int testing_leave(struct play *p, lua_State *L)
 {
     while (p->stream && p->wants_body) {
         p->wants_body = false;
@@ -88,28 +90,19 @@ static void free_play(struct play *p)
     free(p);
 }
 
-static void pass(void *arg, uint64_t ms)
-{
-    struct world *w = arg;
-
-    w->now += ms;
-    vm_set_now(w->vm, w->now, (int64_t)w->now);
-}
-
-static int world_open(lua_State *L)                     /* open(file [, text, root]) -> world | nil, complaints */
+/* open(file [, text, root]) -> world, whose inits have not run (world:init) | nil, complaints */
+static int world_open(lua_State *L)
 {
     const char *file = luaL_checkstring(L, 1), *text = luaL_optstring(L, 2, NULL), *root = luaL_optstring(L, 3, NULL);
     struct world *w = mem_alloc(sizeof *w), **box;
-    struct vm_options options = { .metrics = &w->metrics };
+    struct vm_options options = { .metrics = &w->metrics, .coverage = testing_coverage };
     struct buf complaints = BUF_EMPTY;
 
     list_init(&w->streams);
     w->now = EPOCH_MS;
     if (vm_open(&w->vm, &options) == 0)
         vm_set_now(w->vm, w->now, (int64_t)w->now);
-    if (!w->vm || gateway_load_text(&w->gateway, w->vm, file, text, root, &complaints) != 0 || gateway_init(w->gateway, pass, w, &complaints) != 0) {
-        if (w->gateway)
-            gateway_close(w->gateway);
+    if (!w->vm || gateway_load_text(&w->gateway, w->vm, file, text, root, &complaints) != 0) {
         if (w->vm)
             vm_close(w->vm);
         free(w);
@@ -134,9 +127,10 @@ static int world_close(lua_State *L)
     *box = NULL;
     list_each_safe(it, &w->streams) {
         struct play *p = list_of(it, struct play, link);
-        enter(p, L);
+        testing_enter(p, L);
         if (p->stream)
             stream_client_gone(p->stream);
+        testing_init_give_up(p);
         if (p->stream) {                               /* a log hook that waits: its time is over */
             w->now += 60000;
             stream_tick(p->stream);
@@ -149,6 +143,17 @@ static int world_close(lua_State *L)
     vm_close(w->vm);
     free(w);
     return 0;
+}
+
+struct play *testing_play(struct world *w, int id)
+{
+    struct play *p = mem_alloc(sizeof *p);
+
+    p->world = w;
+    p->id = id;
+    list_init(&p->errands);
+    list_append(&w->streams, &p->link);
+    return p;
 }
 
 static char *string_field(lua_State *L, const char *name, const char *fallback)
@@ -177,14 +182,10 @@ static void read_headers(lua_State *L, struct play *p)
 static int world_ask(lua_State *L)                      /* world:ask { method, path, query, headers, ip, body } -> said, id */
 {
     struct world *w = world_of(L);
-    struct play *p = mem_alloc(sizeof *p);
     char id[32];
 
     luaL_checktype(L, 2, LUA_TTABLE);
-    p->world = w;
-    p->id = ++w->next_id;
-    list_init(&p->errands);
-    list_append(&w->streams, &p->link);
+    struct play *p = testing_play(w, ++w->next_id);
     p->request.method = string_field(L, "method", "GET");
     p->request.path = string_field(L, "path", "/");
     p->request.query = string_field(L, "query", "");
@@ -203,10 +204,10 @@ static int world_ask(lua_State *L)                      /* world:ask { method, p
         return luaL_error(L, "no route has this path");
     }
     snprintf(id, sizeof id, "test-%d", p->id);
-    enter(p, L);
+    testing_enter(p, L);
     struct stream_facts facts = { .id = id, .ip = p->request.ip, .front = front, .request = &p->request };
     stream_open(&p->stream, &testing_host, p, w->gateway, route, &facts, &w->metrics);
-    leave(p, L);
+    testing_leave(p, L);
     lua_pushinteger(L, p->id);
     return 2;
 }
@@ -222,10 +223,10 @@ static int world_head(lua_State *L)                     /* world:head(id, status
     if (lua_istable(L, 4))
         for (lua_pushnil(L); lua_next(L, 4) && n < HEADERS_MAX; lua_pop(L, 1))
             h[n++] = (struct header){ lua_tostring(L, -2), lua_tostring(L, -1) };   /* the table keeps them */
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream)
         stream_upstream_head(p->stream, status, h, n);
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static int world_bytes(lua_State *L)                    /* world:bytes(id, bytes) -> said */
@@ -234,10 +235,10 @@ static int world_bytes(lua_State *L)                    /* world:bytes(id, bytes
     size_t len;
     const char *bytes = luaL_checklstring(L, 3, &len);
 
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream)
         stream_upstream_bytes(p->stream, bytes, len);
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static int world_finish(lua_State *L)                   /* world:finish(id, code) -> said; code: "done" or an error's code */
@@ -249,10 +250,10 @@ static int world_finish(lua_State *L)                   /* world:finish(id, code
     while (r < REASON_COUNT && strcmp(reason_text(r)->code, code) != 0)
         r++;
     luaL_argcheck(L, r < REASON_COUNT, 3, "there is no such code");
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream)
         stream_upstream_end(p->stream, r, "");
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static enum service_end end_named(lua_State *L, int idx)
@@ -274,9 +275,9 @@ static int world_answer(lua_State *L)
     list_each(it, &p->errands)
         if (list_of(it, struct service_call, link)->id == id)
             w = list_of(it, struct service_call, link);
-    enter(p, L);
+    testing_enter(p, L);
     if (!w)
-        return leave(p, L);
+        return testing_leave(p, L);
     list_remove(&w->link);
     w->end = end_named(L, 4);
     if (lua_istable(L, 6))
@@ -285,18 +286,21 @@ static int world_answer(lua_State *L)
     service_head(w, (int)luaL_optinteger(L, 5, 200), h, n);
     const char *body = luaL_optlstring(L, 7, "", &len);
     buf_append(&w->answer, body, len);
-    stream_service_answer(p->stream, w);
-    return leave(p, L);
+    if (p->inits)
+        testing_init_answered(p, w);
+    else
+        stream_service_answer(p->stream, w);
+    return testing_leave(p, L);
 }
 
 static int world_gone(lua_State *L)                     /* world:gone(id) -> said */
 {
     struct play *p = play_of(L, world_of(L));
 
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream)
         stream_client_gone(p->stream);
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static int world_slow(lua_State *L)                     /* world:slow(id, is_slow) -> said; false drains what waits */
@@ -304,20 +308,20 @@ static int world_slow(lua_State *L)                     /* world:slow(id, is_slo
     struct play *p = play_of(L, world_of(L));
 
     p->slow = lua_toboolean(L, 3);
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream && !p->slow)
         stream_drained(p->stream);
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static int world_shutdown(lua_State *L)                 /* world:shutdown(id) -> said */
 {
     struct play *p = play_of(L, world_of(L));
 
-    enter(p, L);
+    testing_enter(p, L);
     if (p->stream)
         stream_shutdown(p->stream, REASON_SHUTTING_DOWN);
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 /* Moves time to the next alarm of this exchange, at most `ms` on. */
@@ -327,16 +331,19 @@ static int world_advance(lua_State *L)                  /* world:advance(id, ms)
     struct play *p = play_of(L, w);
     uint64_t until = w->now + (uint64_t)luaL_checkinteger(L, 3);
 
-    enter(p, L);
-    while (p->stream && p->alarm && p->alarm <= until) {
+    testing_enter(p, L);
+    while (p->alarm && p->alarm <= until) {
         if (p->alarm > w->now)
             w->now = p->alarm;
         p->alarm = 0;
         vm_set_now(w->vm, w->now, (int64_t)w->now);
-        stream_tick(p->stream);
+        if (p->inits)
+            testing_init_go(p);
+        else
+            stream_tick(p->stream);
     }
     w->now = until;
-    return leave(p, L);
+    return testing_leave(p, L);
 }
 
 static int world_alarm(lua_State *L)                    /* world:alarm(id) -> ms until the next alarm | nil */
@@ -377,6 +384,7 @@ static int world_count(lua_State *L)                    /* world:count(name) -> 
     return luaL_argerror(L, 2, "there is no such counter");
 }
 
+static int world_init(lua_State *L) { return testing_init(L, world_of(L)); }
 static int world_save(lua_State *L) { return testing_save(L, world_of(L)); }
 static int world_restore(lua_State *L) { return testing_restore(L, world_of(L)); }
 
@@ -413,7 +421,7 @@ int luaopen_sluice_world(lua_State *L)
         { "ask", world_ask },     { "head", world_head },         { "bytes", world_bytes },     { "finish", world_finish }, { "gone", world_gone },
         { "slow", world_slow },   { "shutdown", world_shutdown }, { "advance", world_advance }, { "alarm", world_alarm },   { "count", world_count },
         { "close", world_close }, { "answer", world_answer },     { "now", world_now },         { "skip", world_skip },
-        { "save", world_save },   { "restore", world_restore },   { NULL, NULL },
+        { "save", world_save },   { "restore", world_restore },   { "init", world_init },       { NULL, NULL },
     };
     static const luaL_Reg functions[] = {
         { "open", world_open },   { "setenv", world_setenv },     { "directory", world_directory }, { "forget", testing_forget }, { "mute", world_mute }, { NULL, NULL },

@@ -26,6 +26,7 @@ struct worker {
     _Atomic bool drain;
     uv_mutex_t lock;                                   /* of `orders` */
     struct list orders;                                /* told and not yet followed */
+    struct generation *first;                          /* what it begins with; the site's, once that is open */
     struct site *site;
 };
 
@@ -97,23 +98,13 @@ static void on_full(void *owner)
     w->options.on_full(w->options.owner, w);
 }
 
-/* The file was checked by the process before; it may have changed since, so nothing is taken for granted. */
 static int begin(struct worker *w)
 {
-    struct buf complaints = BUF_EMPTY;
-    struct generation *g;
-
-    if (generation_load(&g, w->options.file, w->options.lua_dir, 1, &complaints) != 0) {
-        log_say(LOG_ERROR, "worker", "%s", buf_cstr(&complaints));
-        buf_free(&complaints);
-        return -1;
-    }
-    buf_free(&complaints);
-    const char *host = g->gateway->host;
-    int port = w->options.port ? w->options.port : g->gateway->port;
+    const struct gateway *gateway = w->first->gateway;
     char where[300];
-    snprintf(where, sizeof where, "%s port %d", host, port);
-    int failed = site_open(&w->site, &w->loop, g, w->options.port, w->options.workers, &w->metrics);
+
+    snprintf(where, sizeof where, "%s port %d", gateway->host, w->options.port ? w->options.port : gateway->port);
+    int failed = site_open(&w->site, &w->loop, w->first, w->options.port, w->options.workers, &w->metrics);
     if (failed == 0) {
         w->port = site_port(w->site);
         site_on_full(w->site, on_full, w);
@@ -138,11 +129,12 @@ static void run(void *arg)
     w->options.on_end(w->options.owner);
 }
 
-int worker_open(struct worker **ret, const struct worker_options *options)
+int worker_open(struct worker **ret, const struct worker_options *options, struct generation *g)
 {
     struct worker *w = mem_alloc(sizeof *w);
 
     w->options = *options;
+    w->first = g;
     uv_mutex_init(&w->lock);
     list_init(&w->orders);
     sem_init(&w->ready, 0, 0);
@@ -158,11 +150,7 @@ int worker_open(struct worker **ret, const struct worker_options *options)
         return 0;
     }
     uv_thread_join(&w->thread);
-    if (uv_loop_close(&w->loop) == UV_EBUSY) {         /* load failed: the async is still open */
-        uv_close((uv_handle_t *)&w->wanted, NULL);
-        uv_run(&w->loop, UV_RUN_DEFAULT);
-        uv_loop_close(&w->loop);
-    }
+    uv_loop_close(&w->loop);
     sem_destroy(&w->ready);
     uv_mutex_destroy(&w->lock);
     free(w);

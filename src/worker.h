@@ -10,8 +10,6 @@ struct worker;
 struct generation;
 
 struct worker_options {
-    const char *file;                                  /* the gateway file */
-    const char *lua_dir;                               /* NULL: the compiled-in modules */
     int port;                                          /* 0: the file's */
     int workers;                                       /* how many there are: they share the address and the process */
     void (*on_full)(void *owner, struct worker *w);    /* the same thread: its Lua stays full; see site_on_full */
@@ -19,8 +17,8 @@ struct worker_options {
     void *owner;
 };
 
-/* Starts the thread and waits until it listens. 0; or -1: it could not, and said why in the log. */
-int worker_open(struct worker **ret, const struct worker_options *options);
+/* Starts the thread, which serves `g` (taken), and waits until it listens. 0; or -1: it could not, and said why in the log. */
+int worker_open(struct worker **ret, const struct worker_options *options, struct generation *g);
 int worker_port(const struct worker *w);
 struct metrics *worker_metrics(struct worker *w);
 /* What is served from now on; `g` is taken; in the order of these calls, of one thread; not after worker_drain. See serve/site.h. */

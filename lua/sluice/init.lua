@@ -123,6 +123,19 @@ M.counter = host.seal(function(name, rule)
   return host.counter(name, ms)
 end)
 
+-- ---- semaphores
+
+M.semaphore = host.seal(function(name, rule)
+  if type(name) ~= "string" or name == "" then complain.blame("sluice.semaphore takes a name: semaphores of one name share their slots") end
+  if type(rule) ~= "table" then complain.blame("sluice.semaphore takes a table { limit = 5 }") end
+  for k in pairs(rule) do
+    if k ~= "limit" then complain.blame(('sluice.semaphore has no field "%s" (it has limit)'):format(tostring(k))) end
+  end
+  local limit = math.type(rule.limit) and math.tointeger(rule.limit)
+  if not limit or limit < 1 then complain.blame("sluice.semaphore: limit must be a whole number above 0") end
+  return host.semaphore(name, limit)
+end)
+
 -- ---- caches
 
 local cache_fields = { ttl = true, max_bytes = true }
@@ -153,7 +166,7 @@ end)
 local features = {}
 for _, name in ipairs {
   "filter.raw", "filter.match", "filter.unit", "filter.when", "filter.parallel", "filter.optimistic", "filter.moved",
-  "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "service", "all", "gate", "log", "chain", "parts",
+  "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "semaphore", "service", "all", "gate", "log", "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
@@ -191,6 +204,6 @@ end
 
 require "sluice.exchange"
 
-known_sets.add { limiter = limiter_fields, counter = { window = true }, cache = cache_fields, cached = { ttl = true }, feature = features, parts = parts }
+known_sets.add { limiter = limiter_fields, counter = { window = true }, semaphore = { limit = true }, cache = cache_fields, cached = { ttl = true }, feature = features, parts = parts }
 
 return frozen.library("sluice", M, later)

@@ -41,7 +41,7 @@ local function say(...)
 end
 
 local names = {
-  assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget, rawlen = rawlen,
+  assert = host.base.assert, error = host.base.error, ipairs = ipairs, next = next, pairs = pairs, rawequal = rawequal, rawget = rawget, rawlen = rawlen,
   select = select, getmetatable = getmetatable, tonumber = tonumber, tostring = tostring, type = type, _VERSION = _VERSION,
   pcall = host.base.pcall, xpcall = host.base.xpcall, setmetatable = host.base.setmetatable, rawset = host.base.rawset,
   print = say,
@@ -71,6 +71,12 @@ local function compile(text, path)
   if text:sub(1, 3) == "\239\187\191" then text = text:sub(4) end          -- a byte order mark
   if text:sub(1, 2) == "#!" then text = "--" .. text end
   return load(text, "@" .. path, "t", environment())
+end
+
+-- For `sluice test --coverage`: which lines a file has, before it runs.
+local function covered(chunk, path)
+  if chunk and host.covers(path) then host.cover(path, require "sluice.lint.lines"(chunk)) end
+  return chunk
 end
 
 local function read(path)
@@ -132,10 +138,11 @@ function M.chunk(file, given)
   if not text then text, why = read(file) end
   if not text then return nil, why end
   M.sources[file] = text
-  return compile(text, file)
+  local chunk, wrong = compile(text, file)
+  return given and chunk or covered(chunk, file), wrong
 end
 
-local PUBLIC = { "^sluice%.dialects%.[%w_]+$", "^sluice%.parts%.[%w_]+$" }
+local PUBLIC = { "^sluice%.dialects%.[%w_]+$", "^sluice%.parts%.[%w_]+$", "^sluice%.parts%.shared%.[%w_]+$" }
 
 local function find_public(name)
   for _, p in ipairs(PUBLIC) do
@@ -184,6 +191,7 @@ function M.require(name)
   end
   local chunk, why = compile(text, path)
   if not chunk then error(why, 0) end
+  if M.sources[path] then covered(chunk, path) end
   loaded[name] = LOADING
   module = chunk(name)
   if module == nil then module = true end

@@ -147,7 +147,7 @@ local function request(name, method, path, options)
   if not headers then bad(no) end
   local body = options.body
   if options.json ~= nil then body = host.json.encode(options.json) end
-  if host.loading() then bad "can be called only while requests are served" end
+  if host.loading() then bad "can be called only in init and while requests are served" end
 
   local waiting = ("wait for " .. what)
   host.may_wait(waiting)                                -- or raises: before anything is asked for

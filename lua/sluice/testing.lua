@@ -16,21 +16,29 @@
 --
 -- Each exchange with text from an upstream is asked for again under ten other cuttings of that text, with clock, counters, limiters and caches as
 -- before; a result that depends on the cuts fails. no_shake = true leaves that out, as do `cut` and scripts in which the client leaves or stops reading.
+-- `sluice test --fuzz N` asks N times more under random cuttings, and N times with services that fail here and there (testing/fuzz.lua).
+--
+-- secrets = { "4111 1111 1111 1111" }: texts that must not reach the client, in whatever run, neither whole nor over several pieces.
 local inside, world = pcall(require, "sluice.world")     -- `sluice test`; else a plain busted, with sluice/core.so
 if not inside then world = require "sluice.core" end
 local json = require "sluice.testing.json"
 local blame = require "sluice.testing.blame"
 local exchange = require "sluice.testing.exchange"
+local fuzz = require "sluice.testing.fuzz"
 local gateway = require "sluice.testing.gateway"
+local golden = require "sluice.testing.golden"
+local leaks = require "sluice.testing.leaks"
 local logs = require "sluice.testing.logs"
 local shake = require "sluice.testing.shake"
 local upstream = require "sluice.testing.upstream"
+local wants = require "sluice.testing.wants"
 
 local M = {}
 
 for name, make in pairs(upstream.steps) do M[name] = make end      -- t.wait, t.fail, t.close ...
 M.lua = gateway.lua
 M.log_line = logs.read
+M.golden = golden                                        -- t.golden(name, value): what spec/golden/NAME.json says; `sluice test DIR --update` writes it
 
 local open = setmetatable({}, { __mode = "k" })          -- gateways that t.advance moves
 
@@ -50,21 +58,37 @@ local function next_address()
   return ("10.%d.%d.%d"):format(asked >> 16 & 255, asked >> 8 & 255, asked & 255)
 end
 
-local function start(self, want, request)
+-- how: { recut =, cut =, fail = } of a run that is not the first (shake.lua, fuzz.lua).
+local function start(self, want, request, how)
   request.ip = request.ip or want.ip or next_address()
-  return exchange(self.world, request, setmetatable(want.services or {}, { __index = self.services }))
+  return exchange.start(self.world, request, setmetatable(want.services or {}, { __index = self.services }), how and how.fail)
 end
 
+-- Asks, and asks again: shaken, and as `sluice test --fuzz` wants it.
 local function ask(self, want, request)
-  local function once(recut) return start(self, want, request):answer(want.upstream, want.cut, recut) end
-  if want.upstream == nil or want.no_shake or want.cut or not upstream.may_recut(want.upstream) then return once() end
+  local function once(how)
+    local script, accidents = want.upstream or how.fail and {} or nil, self:count "lua_accidents"
+    local x = start(self, want, request, how):answer(script, how.cut or want.cut, how.recut)
+    x.accidents = self:count "lua_accidents" - accidents
+    leaks.check(x, want.secrets)
+    return x
+  end
+  local texts, moments = false, false
+  if want.upstream ~= nil then texts, moments = upstream.kinds(want.upstream) end
+  local cuts = texts and not moments and not want.no_shake and not want.cut
+  local fails = wants.fuzz > 0 and not moments and next(want.services or self.services) ~= nil
+  if not cuts and not fails then return once {} end
   local before = self.world:save()
-  local first = once()
+  local first = once {}
   local after = self.world:save()
-  world.mute(true)                                       -- the first time has said it
-  local ok, why = pcall(shake, first, function(recut)
+  local function again(how)
     self.world:restore(before)
-    return once(recut)
+    return once(how)
+  end
+  world.mute(true)                                       -- the first time has said it
+  local ok, why = pcall(function()
+    if cuts then shake.shake(first, again) end
+    fuzz(first, again, cuts)
   end)
   world.mute(false)
   self.world:restore(after)
@@ -78,8 +102,8 @@ local function set_of(words)
   return set
 end
 
-local ASK = set_of "q query path method headers ip body upstream services cut no_shake"
-local CHAT = set_of "user messages model params tools key stream method headers ip upstream services cut no_shake"
+local ASK = set_of "q query path method headers ip body upstream services cut no_shake secrets"
+local CHAT = set_of "user messages model params tools key stream method headers ip upstream services cut no_shake secrets"
 
 local function question(want, name)
   blame.known(want, ASK, name)
@@ -144,7 +168,13 @@ local function find(file, dir)
   return file
 end
 
+-- A gateway whose policies' inits have run, or nil and what is wrong.
 local function opened(w, what)
+  local why = exchange.init(w, what.services or {})
+  if why then
+    w:close()
+    return nil, why
+  end
   local g = setmetatable({ world = w, services = what.services or {}, policies = what.policies }, Gateway)
   open[g] = true
   return g
@@ -169,8 +199,10 @@ end
 local function load_policies(what)
   local file, line = blame.where()
   local w, why = world.open(file, gateway.text(what, line), what.dir or folder())
-  if not w then error(gateway.complaints(why):gsub("\n$", ""), 0) end
-  return opened(w, what)
+  local g
+  if w then g, why = opened(w, what) end
+  if not g then error(gateway.complaints(why):gsub("\n$", ""), 0) end
+  return g
 end
 
 local FILE = set_of "file source files dir env services"
@@ -179,7 +211,8 @@ local POLICIES = set_of "policies dir env services models target timeout"
 -- A gateway in a world of its own. t.load "gateway.lua" or t.load { file = } or t.load { source = }: the gateway of a file, or nil and its mistakes.
 -- t.load { policies = { "policies.pii", { "policies.tenants", tiers = ... } } }: policies alone, with options that are data (or t.lua), models smart, fast and
 -- local and those in `models` (names, or name = { url = ... }), of which `target` answers (fast); mistakes are raised.
--- Modules lie beside the folder above the spec's, or beside `dir`. env: what sluice.env and sluice.secret see.
+-- Modules lie beside the folder above the spec's, or beside `dir`. env: what sluice.env and sluice.secret see. services: what answers while policies' inits
+-- run, and later unless an exchange brings its own.
 function M.load(what)
   if type(what) == "string" then what = { file = what } end
   blame.known(what, what.policies and POLICIES or FILE, "t.load")

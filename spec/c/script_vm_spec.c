@@ -1,4 +1,6 @@
 /* A VM: its cap, its pool of coroutines, waits, cancels, secrets. */
+#include <pthread.h>
+
 #include "script/inside.h"
 #include "script_world.h"
 
@@ -261,6 +263,55 @@ static void metrics_are_counted(void)
     world_close(&w);
 }
 
+static void *one_request(void *arg)                    /* a thread's: whether its validate is quick or endless says the query */
+{
+    struct world *w = arg;
+    struct call c;
+
+    world_ask(w, w->complaints.len ? "q=endless" : "q=quick");
+    enum call_state state = exchange_hook(&w->x, &c, HOOK_VALIDATE, 0);
+    CHECK_INT(w->complaints.len ? CALL_FAILED : CALL_RETURNED, state);
+    if (state == CALL_FAILED)
+        CHECK_INT(CALL_TIMEOUT, c.failure);
+    call_finish(&c);
+    exchange_close(&w->x);
+    w->x.gateway = NULL;
+    return NULL;
+}
+
+/* The second thread has the first one's pthread_t, as libc uses stacks again, but a clock of its own: without vm_give the watchdog would look at the first's. */
+static void a_vm_that_is_given_to_another_thread_keeps_its_budgets(void)
+{
+    struct world w = { 0 };
+    pthread_t thread;
+
+    world_policy(&w, "function P.validate(req) while req.query.q == 'endless' do end end");
+    CHECK_INT(0, pthread_create(&thread, NULL, one_request, &w));
+    CHECK_INT(0, pthread_join(thread, NULL));
+    vm_give(w.vm);
+    buf_puts(&w.complaints, "endless");
+    CHECK_INT(0, pthread_create(&thread, NULL, one_request, &w));
+    CHECK_INT(0, pthread_join(thread, NULL));
+    world_close(&w);
+}
+
+static void a_call_ends_when_its_vm_is_stopped_whatever_its_budget(void)
+{
+    _Atomic bool stop = false;
+    struct vm_options options = { .stop = &stop };
+    struct vm *vm;
+    struct call c;
+
+    CHECK_INT(0, vm_open(&vm, &options));
+    stop = true;
+    call_begin(&c, vm, 0);
+    CHECK_INT(LUA_OK, luaL_loadstring(c.co, "while true do end"));
+    CHECK_INT(CALL_FAILED, call_run(&c, 0));
+    CHECK_INT(CALL_TIMEOUT, c.failure);
+    call_finish(&c);
+    vm_close(vm);
+}
+
 int main(void)
 {
     CHECK_INT(0, watchdog_start());
@@ -274,6 +325,8 @@ int main(void)
     RUN(values_of_a_resume_reach_inner_coroutines);
     RUN(memory_is_flat);
     RUN(metrics_are_counted);
+    RUN(a_vm_that_is_given_to_another_thread_keeps_its_budgets);
+    RUN(a_call_ends_when_its_vm_is_stopped_whatever_its_budget);
     watchdog_stop();
     return check_done();
 }

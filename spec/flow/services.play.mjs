@@ -1,37 +1,7 @@
 // Services over the wire: what a policy asks of them, how many at once, what happens when they are slow, wrong, or nobody waits any more.
 import assert from "node:assert/strict";
-import http from "node:http";
-import { News, play } from "./play.mjs";
-
-// A service whose answers the play gives.
-class Service {
-  news = new News();
-  calls = [];
-  open = 0;
-  most = 0;
-
-  static async start(stage) {
-    const s = new Service();
-    s.server = http.createServer((req, res) => {
-      let body = "";
-      req.on("data", (d) => (body += d));
-      req.on("end", () => {
-        s.open++;
-        s.most = Math.max(s.most, s.open);
-        res.on("close", () => { s.open--; s.news.tell(); });
-        s.calls.push({ req, res, body });
-        s.news.tell();
-        s.auto?.(s.calls.at(-1));
-      });
-    });
-    await new Promise((r) => s.server.listen(0, "127.0.0.1", r));
-    stage.onEnd(() => { s.server.closeAllConnections(); s.server.close(); });
-    s.url = `http://127.0.0.1:${s.server.address().port}`;
-    return s;
-  }
-
-  call(n = 1) { return this.news.until(() => this.calls.length >= n && this.calls[n - 1], `call ${n} of the service`); }
-}
+import { play } from "./play.mjs";
+import { Service } from "./service.mjs";
 
 const members = (s, lua, service = "") => ({
   top: `services = { judge = { url = "${s.url}/base", ${service} } },`,

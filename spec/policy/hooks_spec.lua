@@ -1,4 +1,4 @@
--- The hooks of an answer: init, attempt, fallback, response, finish. On the virtual clock, with models that fail as scripted.
+-- The hooks of an answer: attempt, fallback, response, finish. On the virtual clock, with models that fail as scripted.
 local t = require "sluice.testing"
 
 -- P is the policy; `target` names the plan.
@@ -292,24 +292,6 @@ describe("what a hook is shown", function()
       assert.equal("policy_error", r.error.code)
     end)
   end
-end)
-
-describe("init", function()
-  it("runs once before the first request, and may wait", function()
-    local g = gateway('local n = 0 function P.init() sluice.sleep "3s" n = n + 1 end function P.validate() return sluice.reply("inits: " .. n) end', '"mine"')
-    assert.equal("inits: 1", g:ask({ q = "x" }).text)
-    assert.equal("inits: 1", g:ask({ q = "x" }).text)
-  end)
-
-  it("that fails, waits too long or returns something refuses the load, with the place", function()
-    assert.equal('file:3: no list (init of policy "p")\n', refused 'function P.init() error "no list" end')
-    assert.equal('policy "p": init waited longer than 10 s\n', refused 'function P.init() for i = 1, 11 do sluice.sleep "1s" end end')
-    assert.equal('policy "p": init returned a number; it may return nothing\n', refused "function P.init() return 7 end")
-  end)
-
-  it("cannot be opened", function()
-    assert.truthy(refused('sluice.policy { name = "q", on_error = { init = "open" } }'):find("init is always closed", 1, true))
-  end)
 end)
 
 describe("misuse", function()

@@ -53,6 +53,7 @@ describe("api_keys", function()
   it("admits a known key and says whose it is", function()
     for headers, name in pairs {
       [bearer(KEYS.alice)] = "alice", [{ authorization = "bEARER  " .. KEYS.alice }] = "alice", [{ ["x-api-key"] = KEYS.alice }] = "alice",
+      [{ ["api-key"] = KEYS.alice }] = "alice", [{ ["api-key"] = KEYS.alice, ["x-api-key"] = "" }] = "alice",
       [{ authorization = "Basic abc", ["x-api-key"] = KEYS.alice }] = "alice",
     } do
       local r = ask(g, headers)
@@ -114,7 +115,7 @@ describe("api_keys", function()
 
   it("tells the key to nobody: no model, no log line, no answer", function()
     for _, key in ipairs { KEYS.alice, KEYS.bob, "k-unknown-99", KEYS.batch } do
-      for _, headers in ipairs { bearer(key), { ["x-api-key"] = key } } do
+      for _, headers in ipairs { bearer(key), { ["x-api-key"] = key }, { ["api-key"] = key } } do
         local r = ask(g, headers)
         for _, entry in ipairs(r.log) do
           for _, part in ipairs { entry.line or "", entry.bytes or "", entry.body or "" } do assert.is_nil(part:find(key, 1, true)) end
@@ -179,7 +180,12 @@ describe("a file of keys", function()
     ["a " .. h .. " models=fsat"] = 'keys.txt:1: models= names "fsat", but there is no such model', ["a " .. h .. " models=fast,"] = 'keys.txt:1: models= names ""',
     ["a " .. h .. " models=fast models=long"] = "keys.txt:1: models= is given twice", ["a " .. h .. " rate=60"] = 'keys.txt:1: rate= is written 60/1m, is "60"',
     ["a " .. h .. " rate=0/1m"] = "keys.txt:1: rate=0/1m: rate must be a number above 0", ["a " .. h .. " rate=9/soon"] = "keys.txt:1: rate=9/soon: per: ", ["a " .. h .. " rate=9/0s"] = "keys.txt:1: rate=9/0s: per",
-    ["a " .. h .. "\n# x\nb " .. h] = "keys.txt:3: this key is a's already (line 1)", ["a " .. h .. "\na " .. hash "b" .. " rate=1/1m"] = "keys.txt:2: a has other models= or rate= on line 1",
+    ["a " .. h .. " concurrency=0"] = 'keys.txt:1: concurrency= is a whole number above 0, is "0"', ["a " .. h .. " concurrency=1.5"] = "keys.txt:1: concurrency= is a whole",
+    ["a " .. h .. " concurrency=9999999999"] = "keys.txt:1: concurrency= is a whole", ["a " .. h .. " concurrency=five"] = "keys.txt:1: concurrency= is a whole",
+    ["a " .. h .. " tokens=500"] = 'keys.txt:1: tokens= is written 200000/1d, is "500"', ["a " .. h .. " tokens=0/1d"] = "keys.txt:1: tokens=0/1d: must be a number above 0",
+    ["a " .. h .. " tokens=99999999999999999999/1d"] = "keys.txt:1: tokens=99999999999999999999/1d: must be", ["a " .. h .. " tokens=5/0s"] = "keys.txt:1: tokens=5/0s: window must be longer",
+    ["a " .. h .. " tokens=5/day"] = "keys.txt:1: tokens=5/day: window: ",
+    ["a " .. h .. "\n# x\nb " .. h] = "keys.txt:3: this key is a's already (line 1)", ["a " .. h .. " tokens=5/1d\na " .. hash "b" .. " tokens=6/1d"] = "keys.txt:2: a may do", ["a " .. h .. "\na " .. hash "b" .. " rate=1/1m"] = "keys.txt:2: a may do something else on line 1",
     ["a " .. h .. "\n\0\1\2 x\n"] = "keys.txt:2: a line begins with a name", ["a " .. h .. "\rb " .. h] = "keys.txt:1: behind",
   } do
     it(("is refused: %q"):format(file:gsub(h, "HASH")), function()

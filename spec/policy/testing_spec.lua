@@ -144,6 +144,54 @@ describe("shaking", function()
   end)
 end)
 
+describe("secrets", function()
+  local function leaky(code) return t.load { policies = { t.lua("sluice.policy { name = 'leaky', " .. code .. " }") } } end
+  local function found(code, upstream) return raised(leaky(code).chat, leaky(code), { user = "my pin is 1234", upstream = upstream or { "ok" }, secrets = { "9999", "1234" } }) end
+
+  it("are looked for in all that is sent", function()
+    assert.equal('here: the secret "1234" reached the client, in the text', found("", { "it is 1", "23", "4." }))
+    assert.equal('here: the secret "1234" reached the client, in the reasoning', found("", { { reasoning = "12" }, { reasoning = "34" } }))
+    assert.equal('here: the secret "1234" reached the client, in a tool call', found("", { { tool = { "call", { pin = "1234" } } } }))
+    assert.equal('here: the secret "1234" reached the client, in a header', found("prompt = function(req, ctx) ctx:header('X-Pin', '1234') end"))
+    assert.equal('here: the secret "1234" reached the client, in the body', found("validate = function(req) return sluice.reject(400, 'no', req:last_user()) end"))
+    assert.equal('here: the secret "1234" reached the client, in an event', found("filter = { text = function(text) error(sluice.reject(400, 'no', '12' .. '34')) end }, response = function() end",
+      { t.wait "20s", "a" }))
+  end)
+
+  it("are no secrets to the model, and must be told as texts", function()
+    local g = leaky "prompt = function(req) req.messages[1].content = 'a pin' end"
+    assert.equal("ok", g:chat({ user = "my pin is 1234", upstream = { "o", "k" }, secrets = { "1234" } }).text)
+    assert.equal('here: secrets is a list of texts: secrets = { "4111 1111 1111 1111" }', raised(g.chat, g, { upstream = { "a" }, secrets = "1234" }))
+    assert.equal('here: secrets is a list of texts: secrets = { "4111 1111 1111 1111" }', raised(g.chat, g, { upstream = { "a" }, secrets = { "" } }))
+  end)
+end)
+
+describe("accidents", function()
+  local function accidents(body)
+    local g = t.load { policies = { t.lua("sluice.policy { name = 'a', validate = function(req) " .. body .. " end }") } }
+    assert.equal("policy_error", g:chat({ user = "hi" }).error.code)
+    return g:count "lua_accidents"
+  end
+
+  it("are errors that no script raised itself", function()
+    assert.equal(1, accidents "local t = nil return t.x")
+    assert.equal(1, accidents "return req:no_such_thing()")
+    assert.equal(1, accidents "return ('x'):rep(-1):find(nil)")
+    assert.equal(1, accidents "local ok, why = pcall(error, 'mine') local t = nil return t.x")
+    assert.equal(1, accidents "coroutine.wrap(function() local t = nil return t.x end)()")
+    assert.equal(1, accidents "sluice.all { function() local t = nil return t.x end }")
+    assert.equal(0, accidents "error 'on purpose'")
+    assert.equal(0, accidents "error('on purpose', 0)")
+    assert.equal(0, accidents "error { 'on purpose' }")
+    assert.equal(0, accidents "assert(nil, 'on purpose')")
+    assert.equal(0, accidents "assert(1 > 2)")
+    assert.equal(0, accidents "local ok, why = pcall(error, 'on purpose') error(why, 0)")
+    assert.equal(0, accidents "coroutine.wrap(function() error 'on purpose' end)()")
+    assert.equal(0, accidents "sluice.all { function() error 'on purpose' end }")
+    assert.equal(0, accidents "sluice.cache('accidents'):fetch('k', function() error 'on purpose' end)")
+  end)
+end)
+
 describe("time and state", function()
   before_each(t.forget)
 

@@ -166,6 +166,12 @@ void keyed_unlock(struct keyed *k, const struct keyed_at *at)
     pthread_mutex_unlock(&at->shard->lock);
 }
 
+void *keyed_relock(const struct keyed_at *at)
+{
+    pthread_mutex_lock(&at->shard->lock);
+    return at->record->payload;
+}
+
 void keyed_remove(struct keyed *k, struct keyed_at *at)
 {
     forget(k, at->shard, at->record);

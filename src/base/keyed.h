@@ -39,6 +39,7 @@ void keyed_free(struct keyed *k);                      /* what is in it, not its
 struct keyed_at { struct keyed_shard *shard; struct keyed_record *record; };
 void *keyed_lock(struct keyed *k, const char *key, size_t len, size_t most, bool *fresh, struct keyed_at *at);
 void keyed_unlock(struct keyed *k, const struct keyed_at *at);
+void *keyed_relock(const struct keyed_at *at);         /* a pinned record once more: its payload; then unlock again */
 void keyed_remove(struct keyed *k, struct keyed_at *at);   /* the record that is locked; unlock all the same */
 /* The record that is locked holds `bytes` beside itself now; others of the shard go, the longest unused first, until it holds at most most / 16. */
 void keyed_weigh(struct keyed *k, struct keyed_at *at, size_t bytes, size_t most);

@@ -31,6 +31,7 @@
     X(lua_calls,              "entries into Lua")                                         \
     X(lua_slow,               "Lua calls that took longer than a tenth of their CPU budget")    \
     X(lua_killed,             "Lua calls ended by their CPU or memory budget")            \
+    X(lua_accidents,          "Lua calls ended by an error that no script raised itself (attempt to index a nil value ...)") \
     X(reloads,                "times the gateway file was read again and taken over")     \
     X(rotations,              "times a worker whose Lua was full began anew with a fresh one")   \
     X(generations_open,       "generations that are current or still have streams")       \

@@ -31,6 +31,13 @@ struct named *named_open(const char *kind, const char *name, struct named *(*cre
     return n;
 }
 
+void named_hold(struct named *n)
+{
+    pthread_mutex_lock(&lock);
+    n->opened++;
+    pthread_mutex_unlock(&lock);
+}
+
 /* Of those that nobody has open, the ones closed longest ago go until `keep` are left. The registry is locked. */
 static void forget_idle(size_t keep)
 {
@@ -104,8 +111,11 @@ struct named_copy {
 
 static void copy_one(void *arg, struct named *n)
 {
-    struct named_copy **list = arg, *c = mem_alloc(sizeof *c);
+    struct named_copy **list = arg, *c;
 
+    if (n->held)
+        return;
+    c = mem_alloc(sizeof *c);
     *c = (struct named_copy){ *list, named_open(n->kind, n->name, NULL), keyed_copy(n->keys) };   /* it is open, so none is made */
     *list = c;
 }
@@ -114,6 +124,8 @@ static void paste_one(void *arg, struct named *n)
 {
     const struct named_copy *c = arg;
 
+    if (n->held)
+        return;
     while (c && c->of != n)
         c = c->next;
     keyed_paste(n->keys, c ? c->keys : NULL);

@@ -1,9 +1,10 @@
-/* State that all workers share under a name: limiters, counters, caches. Two opens of one kind and name give the same; after the last close it is kept for
+/* State that all workers share under a name: limiters, counters, semaphores, caches. Two opens of one kind and name give the same; after the last close it is kept for
  * the next open (a reload closes before it opens), as long as it is among the 64 of all closed last. Thread-safe.
  */
 #ifndef SLUICE_BASE_NAMED_H
 #define SLUICE_BASE_NAMED_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct keyed;
@@ -16,10 +17,12 @@ struct named {                                         /* the first member of wh
     uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
     void (*destroy)(struct named *n);                  /* frees it; not its name */
     struct keyed *keys;                                /* what it holds */
+    size_t (*held)(struct named *n);                   /* how much of it requests hold that run now, so that no copy may change it; NULL: it is not held */
 };
 
 /* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy` and `keys`. */
 struct named *named_open(const char *kind, const char *name, struct named *(*create)(void));
+void named_hold(struct named *n);                      /* one more close is needed; it is open */
 void named_close(struct named *n);
 void named_each(void (*see)(void *arg, struct named *n), void *arg);   /* those that somebody has open; each is open while it is seen, nothing is locked */
 void named_forget_idle(void);                          /* those that nobody has open */

@@ -97,12 +97,17 @@ static enum call_state failed(struct call *c, int status)
     struct vm *vm = c->vm;
     lua_State *L = vm->L;
     bool verdict = status == LUA_ERRRUN && has_metatable(c->co, vm->ref_verdict_mt);
+    char function[80];
 
     if (status == LUA_ERRRUN && has_metatable(c->co, vm->ref_service_error_mt)) {
+        if (!vm_place(c->co, vm->failed_at, sizeof vm->failed_at, function, sizeof function))
+            vm->failed_at[0] = '\0';
         c->failure = CALL_DEPENDENCY;
         c->message = explain_service(c);
     } else if (!verdict) {
         c->failure = CALL_RAISED;
+        if (vm->metrics && !vm_meant(c->co))
+            metrics_add(vm->metrics, METRIC_lua_accidents, 1);
         c->message = explain(c, c->co);
     }
     lua_xmove(c->co, L, 1);                            /* main: error */

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct vm;
+struct exchange;
 struct service_call;
 struct load;
 
@@ -39,6 +40,7 @@ struct call_by {                                       /* whose call it is, for 
 struct call {
     struct call_by by;
     struct vm *vm;                                     /* NULL: no call is open */
+    struct exchange *exchange;                         /* that it is made for; NULL: for none (the file is read, init runs) */
     lua_State *co;
     int co_ref;
     int n_results;

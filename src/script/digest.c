@@ -1,6 +1,7 @@
-/* sluice.sha256 and sluice.equal, by OpenSSL's libcrypto (which libcurl brings along). */
+/* sluice.sha256 and sluice.equal, by OpenSSL's libcrypto (which libcurl brings along); and bytes that nobody can guess. */
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <sys/random.h>
 
 #include "script/inside.h"
 
@@ -30,5 +31,17 @@ int digest_equal(lua_State *L)                         /* sluice.equal(a, b) -> 
     const char *a = luaL_checklstring(L, 1, &a_len), *b = luaL_checklstring(L, 2, &b_len);
 
     lua_pushboolean(L, a_len == b_len && CRYPTO_memcmp(a, b, a_len) == 0);
+    return 1;
+}
+
+int digest_random(lua_State *L)                        /* host.random(n) -> n bytes of the kernel's, at most 256: so many come whole */
+{
+    unsigned char bytes[256];
+    lua_Integer n = luaL_checkinteger(L, 1);
+
+    luaL_argcheck(L, n >= 1 && n <= (lua_Integer)sizeof bytes, 1, "from 1 to 256");
+    if (getrandom(bytes, (size_t)n, 0) != n)
+        return luaL_error(L, "the kernel gives no random bytes");
+    lua_pushlstring(L, (const char *)bytes, (size_t)n);
     return 1;
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/semaphore.h"
 #include "script/exchange_inside.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
@@ -85,9 +86,10 @@ void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy)
     lua_remove(L, -2);                                 /* ctx */
 }
 
-void exchange_begin(const struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook)
+void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook)
 {
     call_begin(c, x->gateway->vm, budget_ms);
+    c->exchange = x;
     c->by = (struct call_by){ x->id, x->route->name, x->route->policies[policy].name, hook };
 }
 
@@ -105,6 +107,7 @@ enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction e
     enum call_state state;
 
     call_begin(c, x->gateway->vm, budget_ms);
+    c->exchange = x;
     c->no_wait = no_wait ? no_wait : "this is no hook";
     state = exchange_start(c, entry, job);
     assert(state != CALL_WAITS);
@@ -135,10 +138,22 @@ static int close_entry(lua_State *L)                   /* (exchange) */
     return 0;
 }
 
+void exchange_release(struct exchange *x)
+{
+    while (x->slots) {
+        struct slot *slot = x->slots;
+
+        x->slots = slot->next;
+        slot_release(slot);
+    }
+    x->n_slots = 0;
+}
+
 void exchange_close(struct exchange *x)
 {
     lua_State *L = x->gateway->vm->L;
 
+    exchange_release(x);
     if (x->ref == LUA_NOREF)
         return;
     lua_pushcfunction(L, close_entry);
@@ -251,6 +266,7 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
     struct answer_job job = { x, m };
 
     call_begin(c, x->gateway->vm, HOOK_MS);
+    c->exchange = x;
     c->may_output = true;
     return exchange_start(c, answer_entry, &job);
 }

@@ -43,6 +43,8 @@ struct verdict {                                       /* owned; verdict_free */
 };
 void verdict_free(struct verdict *v);
 
+struct slot;                                           /* of a semaphore (base/semaphore.h) */
+
 struct exchange {
     const struct gateway *gateway;
     const struct route *route;
@@ -50,6 +52,8 @@ struct exchange {
     const char *id;                                    /* of the stream; lives as long */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
+    struct slot *slots;                                /* that its hooks took; given back by exchange_release */
+    unsigned n_slots;
 };
 
 struct exchange_facts {
@@ -64,7 +68,8 @@ int exchange_only_if(struct exchange *x, size_t *policy);
 /* For a policy in monitor mode: the same exchange with a copy of the request, and of what policies shared so far. 0 or -1. */
 int exchange_copy(struct exchange *ret, const struct exchange *x, const struct route *r);
 int exchange_copy_shared(struct exchange *copy, const struct exchange *x);
-void exchange_close(struct exchange *x);               /* a ctx that a script kept says "this exchange is over" from now on */
+void exchange_release(struct exchange *x);             /* the answer is over: gives back the slots that were taken for it */
+void exchange_close(struct exchange *x);               /* releases as well; a ctx that a script kept says "this exchange is over" from now on */
 
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong
  * with the request (400 bad_query ...) or with us (500). */

@@ -13,7 +13,7 @@ enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, 
        X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_ANSWER, X_CTX };
 
 /* Begins a call of a policy's: its log lines can name it. */
-void exchange_begin(const struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook);
+void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook);
 /* Runs entry(job) on the coroutine of a call that was begun; it may wait. */
 enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job);
 /* Runs entry(job) on a coroutine of its own, to its end: it may not wait. The call stays open. */

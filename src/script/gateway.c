@@ -355,10 +355,7 @@ int gateway_load_text(struct gateway **ret, struct vm *vm, const char *file, con
     if (o->g.memory)
         vm->cap = o->g.memory < MEMORY_MIN ? MEMORY_MIN : o->g.memory;
     vm->gateway = &o->g;
-    lua_gc(vm->L, LUA_GCCOLLECT);                      /* what loading left behind */
-    vm->collecting = false;
-    vm->kept = vm->used;
-    vm->collect_at = vm->used + vm->used / 2;
+    vm_collect_all(vm);                                /* what loading left behind */
     *ret = &o->g;
     return 0;
 }

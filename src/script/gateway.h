@@ -199,8 +199,6 @@ int gateway_load(struct gateway **ret, struct vm *vm, const char *file, struct b
 /* The same for a gateway that is no file: a text, whose mistakes are told as those of `file`; it requires modules beside the directory `root`, and services
  * that its policies ask for need not be declared. For specs. */
 int gateway_load_text(struct gateway **ret, struct vm *vm, const char *file, const char *text, const char *root, struct buf *complaints);
-/* Runs every policy's init(). `pass` lets so much time pass, since init may wait. 0; or -1 and the mistakes. */
-int gateway_init(struct gateway *g, void (*pass)(void *arg, uint64_t ms), void *arg, struct buf *complaints);
 void gateway_close(struct gateway *g);                 /* before vm_close */
 /* The route that is asked at this path and what is spoken there; NULL: none, but perhaps one with files. */
 const struct route *gateway_route(const struct gateway *g, const char *path, const struct front **front);

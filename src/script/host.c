@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/cache_value.h"
+#include "script/coverage.h"
 #include "script/exchange_inside.h"
 #include "script/frozen.h"
 #include "script/inside.h"
@@ -341,18 +342,45 @@ static int host_gate(lua_State *L)
     return 0;
 }
 
+/* ---- coverage */
+
+static int host_covers(lua_State *L)                   /* covers(path) -> whether it is wanted which lines this file has */
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct coverage *c = vm_of(L)->coverage;
+
+    lua_pushboolean(L, c && coverage_lacks(c, path));
+    return 1;
+}
+
+static int host_cover(lua_State *L)                    /* cover(path, lines): it has these, a list of numbers */
+{
+    const char *path = luaL_checkstring(L, 1);
+    struct coverage *c = vm_of(L)->coverage;
+    lua_Integer n = luaL_len(L, 2);
+
+    coverage_know(c, path, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_geti(L, 2, i);                             /* path lines line */
+        coverage_know(c, path, (int)luaL_checkinteger(L, -1));
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
 int host_open(lua_State *L)
 {
     static const luaL_Reg list[] = {
         { "seal", host_seal }, { "sleep", api_sleep }, { "out_text", out_text }, { "trim", api_trim }, { "utf8", host_utf8 },
         { "duration", host_duration }, { "size", host_size }, { "ip", host_ip }, { "cidr", host_cidr }, { "ip_key", api_ip_key },
-        { "limiter", state_limiter }, { "counter", state_counter }, { "cache", cache_value_new },
+        { "limiter", state_limiter }, { "counter", state_counter }, { "semaphore", state_semaphore }, { "cache", cache_value_new },
         { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log },
         { "log_fields", host_log_fields }, { "now", host_now },
         { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 },
-        { "equal", digest_equal }, { "module", host_module }, { "keep", host_keep },
+        { "equal", digest_equal }, { "random", digest_random }, { "module", host_module }, { "keep", host_keep },
         { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
+        { "covers", host_covers }, { "cover", host_cover },
         { "unbox", exchange_unbox }, { "json_parts", value_json_parts }, { NULL, NULL },
     };
 

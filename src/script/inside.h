@@ -16,6 +16,7 @@
 
 #define POOL_SIZE 64                                   /* idle coroutines that are kept */
 #define GROWN (64 * 1024)                              /* a coroutine whose call moved a block of more bytes than this is not kept */
+#define MEANT 8                                        /* so many raised texts are remembered */
 #define TASKS_DEEP 8                                   /* sluice.all within sluice.all: so many are told apart */
 #define TEXT_MAX ((size_t)16 << 20)                    /* longest string that rep, format and concat make */
 
@@ -33,6 +34,7 @@ struct vm {
     size_t churn_cap;
     bool grew;                                         /* a block passed GROWN since the call began */
     struct metrics *metrics;
+    struct coverage *coverage;                         /* where lines are noted, or NULL */
     struct gateway *gateway;                           /* that was loaded here */
     struct call *call;                                 /* that runs now, or NULL */
     lua_State *tasks[TASKS_DEEP];                      /* of sluice.all: those that run now, each inside the one before; only compared, never looked into */
@@ -54,6 +56,9 @@ struct vm {
     uint64_t slow_told_ms;                             /* when a slow call was last told in the log */
     char killed_at[160];                               /* file:line where the kill struck, "" before */
     char short_at[160];                                /* file:line where memory was last refused in this call */
+    char failed_at[160];                               /* file:line where a service's error was raised, "" when that is not known */
+    uint64_t meant[MEANT];                             /* digests of the texts that scripts raised last, by error or assert: those are no accidents */
+    unsigned n_meant;
     int no_wait;                                       /* > 0: this call may not wait ... */
     const char *no_wait_why;                           /* ... because (constant; NULL: because of a C function in between) */
     bool may_output;                                   /* out:text may be used */
@@ -72,6 +77,7 @@ struct vm {
     struct buf scratch, scratch2;                      /* for text on its way into Lua: owned here, since pushing may raise */
 
     struct list link;                                  /* in the watchdog's list; the rest belongs to the watchdog */
+    const _Atomic bool *stop;                          /* changed under the watchdog's lock; NULL: nobody may stop it */
     uint64_t seen_seq;
     int64_t seen_cpu_ns;
 
@@ -93,10 +99,13 @@ void watchdog_add(struct vm *vm);
 void watchdog_remove(struct vm *vm);
 void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms);
 void vm_leave(struct vm *vm);                          /* the hook is taken off; vm->killed stays to be read until the next enter */
+void vm_rest(struct vm *vm, lua_State *L);             /* the hook of a state that nobody wants to end: none, or the one that notes lines; new coroutines have their maker's */
 
 /* Ends the running call: L is left for good by a yield, or where that is not possible by an error that our pcall does not catch. Does not
  * return, but within a hook, which then must return. */
 int vm_end_killed(lua_State *L);
+/* Whether the text on top of L's stack was raised by a script itself, not by something that went wrong in it. */
+bool vm_meant(lua_State *L);
 /* After a protected call inside Lua: raises again what may not be caught (the kill, memory). */
 void vm_not_caught(lua_State *L, int status);
 
@@ -122,6 +131,7 @@ int files_directory(lua_State *L);
 int files_read(lua_State *L);
 int digest_sha256(lua_State *L);
 int digest_equal(lua_State *L);
+int digest_random(lua_State *L);
 
 /* vm.c: pushes the privileged module (require). */
 void vm_push_module(lua_State *L, const char *name);

@@ -4,6 +4,7 @@
  * - coroutine.* publish the running lua_State to the watchdog, pass waits of inner coroutines on to C, and leave base coroutines alone.
  * - setmetatable refuses __gc: finalizers run with hooks off.
  * - rawset leaves our read-only tables alone.
+ * - error and assert note what they raise, so that accidents can be told from what a script means.
  *
  * lua/sluice/sandbox.lua puts them into the environment of operators' files.
  */
@@ -90,6 +91,64 @@ static int safe_xpcall(lua_State *L)
     return finish_pcall(L, status, 2);
 }
 
+/* ---- error, assert (as lbaselib's, with a note of the text that they raise) */
+
+static uint64_t digest(lua_State *L)                   /* of the text on top */
+{
+    uint64_t h = 1469598103934665603u;
+    size_t len;
+    const char *s = lua_tolstring(L, -1, &len);
+
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ (unsigned char)s[i]) * 1099511628211u;
+    return h | 1;                                      /* 0 is none */
+}
+
+static int raise_meant(lua_State *L)                   /* raises what is on top */
+{
+    struct vm *vm = vm_of(L);
+
+    if (lua_type(L, -1) == LUA_TSTRING)
+        vm->meant[vm->n_meant++ % MEANT] = digest(L);
+    return lua_error(L);
+}
+
+bool vm_meant(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return true;                                   /* Lua itself raises texts only */
+    for (int i = 0; i < MEANT; i++)
+        if (vm->meant[i] == digest(L))
+            return true;
+    return false;
+}
+
+static int safe_error(lua_State *L)                    /* error(value, level) */
+{
+    int level = (int)luaL_optinteger(L, 2, 1);
+
+    lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING && level > 0) {
+        luaL_where(L, level);                          /* text where */
+        lua_insert(L, 1);
+        lua_concat(L, 2);                              /* where..text */
+    }
+    return raise_meant(L);
+}
+
+static int safe_assert(lua_State *L)                   /* assert(v, value, ...) -> all of them */
+{
+    if (lua_toboolean(L, 1))
+        return lua_gettop(L);
+    luaL_checkany(L, 1);
+    lua_remove(L, 1);
+    lua_pushliteral(L, "assertion failed!");           /* (value ...) text */
+    lua_settop(L, 1);                                  /* value, or text */
+    return safe_error(L);
+}
+
 /* ---- metatables */
 
 static bool locked(lua_State *L, int idx)
@@ -137,7 +196,8 @@ static int safe_rawset(lua_State *L)                   /* rawset(t, k, v) -> t *
 int sandbox_open_base(lua_State *L)
 {
     static const luaL_Reg base[] = {
-        { "pcall", safe_pcall }, { "xpcall", safe_xpcall }, { "setmetatable", safe_setmetatable }, { "rawset", safe_rawset }, { NULL, NULL },
+        { "pcall", safe_pcall }, { "xpcall", safe_xpcall }, { "setmetatable", safe_setmetatable }, { "rawset", safe_rawset },
+        { "error", safe_error }, { "assert", safe_assert }, { NULL, NULL },
     };
 
     luaL_newlib(L, base);
@@ -217,9 +277,13 @@ static int fail(lua_State *L, lua_State *co, int status, bool wrapped)
         lua_xmove(co, L, 1);                           /* ... error error2 */
     }
     if (lua_type(L, -1) == LUA_TSTRING) {
+        bool meant = vm_meant(L);
+
         luaL_where(L, 1);                              /* ... error where */
         lua_insert(L, -2);
         lua_concat(L, 2);                              /* ... where..error */
+        if (meant)
+            return raise_meant(L);
     }
     return lua_error(L);
 }

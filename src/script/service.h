@@ -36,8 +36,8 @@ struct service_call {
     struct service_call *next;                         /* in call.wants, call.answers */
     struct list link;                                  /* who has it made may use these three */
     void *owner, *work;
-    struct list running;                               /* in the stream: */
-    struct stream *stream;
+    struct stream *stream;                             /* set by a stream whose call it is */
+    struct list running;                               /* of the desk: */
     struct call *asker;
     uint64_t due;                                      /* when its time is up */
     unsigned id;

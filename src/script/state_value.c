@@ -1,4 +1,4 @@
-/* Limiters and counters as scripts hold them. None of their methods waits. */
+/* Limiters, counters and semaphores as scripts hold them. None of their methods waits. */
 #include "script/state_value.h"
 
 #include <math.h>
@@ -6,6 +6,8 @@
 
 #include "base/counter.h"
 #include "base/limiter.h"
+#include "base/semaphore.h"
+#include "script/exchange.h"
 #include "script/inside.h"
 
 /* ---- limiters */
@@ -174,6 +176,72 @@ int state_counter(lua_State *L)
     return 1;
 }
 
+/* ---- semaphores */
+
+#define SEMAPHORE "sluice.semaphore"
+#define SLOTS_MAX 64                                   /* of one exchange: they are not in the VM's memory */
+
+struct semaphore_value { struct semaphore *semaphore; lua_Integer limit; };
+
+static int semaphore_gc(lua_State *L)
+{
+    struct semaphore_value *v = luaL_checkudata(L, 1, SEMAPHORE);
+
+    if (v->semaphore)
+        semaphore_close(v->semaphore);
+    v->semaphore = NULL;
+    return 0;
+}
+
+/* s:take(key [, limit]) -> ok, left. The slot is the exchange's, which gives it back when its answer is over, however that ends. */
+static int semaphore_lua_take(lua_State *L)
+{
+    struct semaphore_value *v = luaL_checkudata(L, 1, SEMAPHORE);
+    struct call *call = vm_of(L)->call;
+    struct exchange *x = call ? call->exchange : NULL;
+    size_t len;
+    const char *key = luaL_checklstring(L, 2, &len);
+    lua_Integer limit = luaL_optinteger(L, 3, v->limit);
+    uint64_t held;
+
+    luaL_argcheck(L, limit >= 0, 3, "a limit is 0 or more");
+    if (!x)
+        return luaL_error(L, "a slot is held until a request's answer is over: take it in a hook");
+    if (x->n_slots == SLOTS_MAX)
+        return luaL_error(L, "a request may hold %d slots", SLOTS_MAX);
+    struct slot *slot = semaphore_take(v->semaphore, key, len, (uint64_t)limit, &held);
+    if (slot) {                                        /* nothing may raise before it is the exchange's */
+        slot->next = x->slots;
+        x->slots = slot;
+        x->n_slots++;
+    }
+    lua_pushboolean(L, slot != NULL);
+    lua_pushinteger(L, held < (uint64_t)limit ? limit - (lua_Integer)held : 0);   /* ok left */
+    return 2;
+}
+
+static int semaphore_lua_held(lua_State *L)            /* s:held(key) -> how many are taken */
+{
+    struct semaphore_value *v = luaL_checkudata(L, 1, SEMAPHORE);
+    size_t len;
+    const char *key = luaL_checklstring(L, 2, &len);
+
+    lua_pushinteger(L, (lua_Integer)semaphore_held(v->semaphore, key, len));
+    return 1;
+}
+
+int state_semaphore(lua_State *L)
+{
+    const char *name = luaL_checkstring(L, 1);
+    lua_Integer limit = luaL_checkinteger(L, 2);
+    struct semaphore_value *v = lua_newuserdatauv(L, sizeof *v, 0);
+
+    *v = (struct semaphore_value){ NULL, limit };
+    luaL_setmetatable(L, SEMAPHORE);
+    v->semaphore = semaphore_open(name);
+    return 1;
+}
+
 void state_metatable(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc)
 {
     luaL_newmetatable(L, name);                        /* mt */
@@ -191,9 +259,11 @@ void state_open(lua_State *L)
 {
     static const luaL_Reg limiter[] = { { "take", limiter_lua_take }, { NULL, NULL } };
     static const luaL_Reg counter[] = { { "add", counter_lua_add }, { "get", counter_lua_get }, { "reserve", counter_lua_reserve }, { NULL, NULL } };
+    static const luaL_Reg semaphore[] = { { "take", semaphore_lua_take }, { "held", semaphore_lua_held }, { NULL, NULL } };
     static const luaL_Reg reserved[] = { { "settle", reserved_settle }, { NULL, NULL } };
 
     state_metatable(L, LIMITER, limiter, limiter_gc);
     state_metatable(L, COUNTER, counter, counter_gc);
     state_metatable(L, RESERVED, reserved, reserved_gc);
+    state_metatable(L, SEMAPHORE, semaphore, semaphore_gc);
 }

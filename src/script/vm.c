@@ -111,6 +111,14 @@ void vm_collect(struct vm *vm)
     }
 }
 
+void vm_collect_all(struct vm *vm)
+{
+    lua_gc(vm->L, LUA_GCCOLLECT);
+    vm->collecting = false;
+    vm->kept = vm->used;
+    vm->collect_at = vm->used + vm->used / 2;
+}
+
 bool vm_is_full(const struct vm *vm) { return vm->kept > vm->cap / 5 * 4; }
 
 /* ---- coroutines */
@@ -299,7 +307,9 @@ int vm_open(struct vm **ret, const struct vm_options *options)
     vm->churn_cap = vm->cap > ((size_t)64 << 20) ? vm->cap : (size_t)64 << 20;
     vm->churn_limit = UINT64_MAX;
     vm->metrics = options ? options->metrics : NULL;
+    vm->coverage = options ? options->coverage : NULL;
     vm->lua_dir = options ? mem_string(options->lua_dir) : NULL;
+    vm->stop = options ? options->stop : NULL;
     list_init(&vm->link);
     vm->L = lua_newstate(allocate, vm);
     if (!vm->L) {
@@ -320,6 +330,7 @@ int vm_open(struct vm **ret, const struct vm_options *options)
         free(vm);
         return -1;
     }
+    vm_rest(vm, vm->L);
     lua_gc(vm->L, LUA_GCCOLLECT);
     vm->collect_at = vm->used + vm->used / 2;
     vm->collected_until = vm->allocated;

@@ -11,14 +11,19 @@
  *
  * The budget is CPU time of the worker's thread, so a worker that the kernel did not run is not blamed. A signal that comes late finds
  * another seq and does nothing. The handler touches only atomics of its own thread's VM and lua_sethook, as lua.c does.
+ *
+ * Where lines are noted (coverage.h) each state has a line hook. Lua knows one hook a state, so the one that is armed here notes lines too, and what
+ * is put back is that line hook. A line costs more then, so budgets are COVERED times as long.
  */
 #include <assert.h>
 #include <pthread.h>
 #include <time.h>
 
 #include "base/list.h"
+#include "script/coverage.h"
 #include "script/inside.h"
 
+#define COVERED 10
 #define SOFT 10                                        /* this part of a budget is told, all of it ends the call */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -28,11 +33,18 @@ static bool started;
 static _Atomic bool stopping;
 static _Thread_local struct vm *volatile current;      /* the VM whose call runs on this thread */
 
+static void line_hook(lua_State *L, lua_Debug *ar) { coverage_note(vm_of(L)->coverage, L, ar); }
+
+void vm_rest(struct vm *vm, lua_State *L) { lua_sethook(L, vm->coverage ? line_hook : NULL, vm->coverage ? LUA_MASKLINE : 0, 0); }
+
 static void kill_hook(lua_State *L, lua_Debug *ar)
 {
-    (void)ar;
     struct vm *vm = vm_of(L);
 
+    if (ar->event == LUA_HOOKLINE) {
+        line_hook(L, ar);
+        return;
+    }
     if (vm->killed != KILL_NOT) {
         vm_end_killed(L);                              /* in a hook a yield returns here first */
         return;
@@ -41,7 +53,7 @@ static void kill_hook(lua_State *L, lua_Debug *ar)
         vm->slow = SLOW_SEEN;
     if (vm->slow == SLOW_FOUND)
         return;                                        /* within one of our own functions: look again at the next instruction */
-    lua_sethook(L, NULL, 0, 0);                        /* noted, or left over from a call that is gone */
+    vm_rest(vm, L);                                    /* noted, or left over from a call that is gone */
     vm->armed = NULL;
 }
 
@@ -65,7 +77,7 @@ __attribute__((no_sanitize("thread"))) static void on_signal(int sig)
     if (vm->armed == running)
         return;                                        /* arming walks the whole call stack: not twice */
     vm->armed = running;
-    lua_sethook(running, kill_hook, LUA_MASKCOUNT, 1);
+    lua_sethook(running, kill_hook, LUA_MASKCOUNT | (vm->coverage ? LUA_MASKLINE : 0), 1);
 }
 
 static int64_t cpu_of(struct vm *vm)
@@ -82,7 +94,8 @@ static bool look(struct vm *vm)
 {
     uint64_t seq = atomic_load_explicit(&vm->seq, memory_order_acquire);
     bool news = seq != vm->seen_seq;
-    unsigned budget = atomic_load_explicit(&vm->budget_ms, memory_order_relaxed);
+    bool stop = vm->stop && atomic_load(vm->stop);
+    unsigned budget = stop ? 1 : atomic_load_explicit(&vm->budget_ms, memory_order_relaxed);
     int64_t cpu;
 
     if ((seq & 1) == 0 || budget == 0) {
@@ -177,6 +190,16 @@ void watchdog_remove(struct vm *vm)
     pthread_mutex_unlock(&lock);
 }
 
+/* Under the lock: the watchdog does not look at it meanwhile, so no signal is on its way to this thread once it is given. And its next thread may, when
+ * this one has ended, have the same pthread_t, but another clock. */
+void vm_give(struct vm *vm)
+{
+    pthread_mutex_lock(&lock);
+    vm->stop = NULL;
+    atomic_store(&vm->thread, 0);
+    pthread_mutex_unlock(&lock);
+}
+
 void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
 {
     unsigned long self = (unsigned long)pthread_self();
@@ -199,7 +222,7 @@ void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
         atomic_store(&vm->thread, self);
     }
     atomic_store_explicit(&vm->running, co, memory_order_relaxed);
-    atomic_store_explicit(&vm->budget_ms, budget_ms, memory_order_relaxed);
+    atomic_store_explicit(&vm->budget_ms, vm->coverage ? budget_ms * COVERED : budget_ms, memory_order_relaxed);
     current = vm;
     atomic_store_explicit(&vm->seq, atomic_load_explicit(&vm->seq, memory_order_relaxed) + 1, memory_order_release);
     if (vm->metrics)
@@ -213,7 +236,7 @@ void vm_leave(struct vm *vm)
     if (vm->slow != SLOW_NOT && vm->metrics)
         metrics_add(vm->metrics, METRIC_lua_slow, 1);
     if (vm->killed != KILL_NOT || vm->armed) {
-        lua_sethook(atomic_load(&vm->running), NULL, 0, 0);
+        vm_rest(vm, atomic_load(&vm->running));
         if (vm->metrics && vm->killed != KILL_NOT)
             metrics_add(vm->metrics, METRIC_lua_killed, 1);
     }

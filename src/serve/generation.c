@@ -6,14 +6,7 @@
 #include "base/mem.h"
 #include "net/files.h"
 #include "script/vm.h"
-
-static void set_clock(struct generation *g)
-{
-    uv_timeval64_t wall;
-
-    uv_gettimeofday(&wall);
-    vm_set_now(g->vm, uv_hrtime() / 1000000, wall.tv_sec * 1000 + wall.tv_usec / 1000);
-}
+#include "serve/loader.h"
 
 static int open_files(struct generation *g, struct buf *complaints)
 {
@@ -30,31 +23,17 @@ static int open_files(struct generation *g, struct buf *complaints)
     return 0;
 }
 
-/* An init that waits: this thread serves nobody. */
-static void sleep_now(void *arg, uint64_t ms)
+int generation_load(struct generation **ret, struct loader *loader, const char *file, const char *lua_dir, unsigned number, struct buf *complaints)
 {
-    struct generation *g = arg;
-
-    uv_sleep((unsigned)ms);
-    set_clock(g);
-}
-
-static int run_inits(struct generation *g, struct buf *complaints)
-{
-    set_clock(g);
-    return gateway_init(g->gateway, sleep_now, g, complaints);
-}
-
-int generation_load(struct generation **ret, const char *file, const char *lua_dir, unsigned number, struct buf *complaints)
-{
-    struct vm_options options = { .lua_dir = lua_dir };
+    struct vm_options options = { .lua_dir = lua_dir, .stop = loader_stopped(loader) };
     struct generation *g = mem_alloc(sizeof *g);
 
     list_init(&g->link);
     if (vm_open(&g->vm, &options) != 0)
         buf_puts(complaints, "no memory for a Lua state\n");
-    else if (gateway_load(&g->gateway, g->vm, file, complaints) == 0 && open_files(g, complaints) == 0 && run_inits(g, complaints) == 0) {
+    else if (gateway_load(&g->gateway, g->vm, file, complaints) == 0 && open_files(g, complaints) == 0 && loader_init(loader, g->gateway, complaints) == 0) {
         g->gateway->generation = number;
+        vm_give(g->vm);
         *ret = g;
         return 0;
     }

@@ -10,6 +10,7 @@
 #include "script/gateway.h"
 
 struct files;
+struct loader;
 
 struct generation {
     struct list link;                                  /* in site->retired */
@@ -19,8 +20,9 @@ struct generation {
     unsigned users;                                    /* requests that began with it and have not ended */
 };
 
-/* Reads the file; may be called on any thread, and the generation then be given to another. 0; or -1 and every mistake in `complaints`, a line each. */
-int generation_load(struct generation **ret, const char *file, const char *lua_dir, unsigned number, struct buf *complaints);
+/* Reads the file and runs its inits, which may take long; the generation may then be given to another thread. 0; or -1 and every mistake in `complaints`,
+ * a line each. */
+int generation_load(struct generation **ret, struct loader *loader, const char *file, const char *lua_dir, unsigned number, struct buf *complaints);
 void generation_close(struct generation *g);           /* NULL: nothing */
 
 #endif

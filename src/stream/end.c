@@ -24,6 +24,7 @@ void stream_close(struct stream *s, enum reason why)
         s->upstream_open = false;
     }
     source_stop(s);
+    exchange_release(&s->exchange);
     memset(s->due, 0, sizeof s->due);
     s->reason = why;
     if (s->shadow)

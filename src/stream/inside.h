@@ -17,6 +17,7 @@
 
 #include "match/matcher.h"
 #include "script/call.h"
+#include "script/desk.h"
 #include "stream/stream.h"
 #include "wire/lines.h"
 #include "wire/sse.h"
@@ -149,7 +150,7 @@ struct stream {
     struct upstream_error said;                        /* what it said of itself */
     struct call answer;                                /* a Lua model's answer */
     bool answer_started, answer_woken;
-    struct list services;                              /* calls of services under way (service_call.running) */
+    struct desk desk;                                  /* calls of services under way */
     struct list beside;                                /* calls that run beside the stream: gates and checks, in the order they began */
     size_t n_gates, n_checks;
     bool checks_ready, checks_awaited;                 /* a check may be there to be collected; the sieve (or the end) waits for one */
@@ -251,6 +252,7 @@ void attempt_failed(struct stream *s, enum reason why);   /* the next try, or th
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
 
 /* services.c */
+void services_init(struct stream *s);
 void stream_call_waits(struct stream *s, struct call *c, enum clock clock);   /* after CALL_WAITS: has made what it wants, sets the clock of its wait */
 void services_drop(struct stream *s, const struct call *c);            /* what that call asked for is not wanted any more; NULL: any call */
 void services_answered(struct stream *s, struct service_call *w);

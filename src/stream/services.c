@@ -3,68 +3,41 @@
  */
 #include "script/service.h"
 
-#include <assert.h>
-
-#include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
 
-static uint64_t now(const struct stream *s) { return s->host->now(s->owner); }
+static void set_clock(struct stream *s) { s->due[CLOCK_SERVICE] = desk_due(&s->desk); }
 
-static void set_clock(struct stream *s)
+static uint64_t host_now(void *owner)
 {
-    uint64_t first = 0;
-
-    list_each(it, &s->services) {
-        uint64_t due = list_of(it, struct service_call, running)->due;
-
-        if (!first || due < first)
-            first = due;
-    }
-    s->due[CLOCK_SERVICE] = first;
+    struct stream *s = owner;
+    return s->host->now(s->owner);
 }
 
-static bool is_failure(const struct service_call *w) { return w->end != SERVICE_OK || w->status >= 500; }
-
-/* The answer waits in its asker's call. */
-static struct call *over(struct stream *s, struct service_call *w)
+static int host_service(void *owner, struct service_call *w)
 {
-    struct call *asker = w->asker;
+    struct stream *s = owner;
 
-    list_remove(&w->running);
-    breaker_told(&w->service->breaker, is_failure(w), now(s));
-    service_answer(asker, w);
-    return asker;
-}
-
-static void refuse(struct stream *s, struct service_call *w, enum service_end end)
-{
-    list_remove(&w->running);
-    w->end = end;
-    service_answer(w->asker, w);
-    stream_clock(s, CLOCK_NEWS, 1);
-}
-
-static void start(struct stream *s, struct call *c, struct service_call *w)
-{
     w->stream = s;
-    w->asker = c;
-    w->due = now(s) + w->timeout_ms;
-    list_append(&s->services, &w->running);
-    if (!breaker_may(&w->service->breaker, now(s)))
-        refuse(s, w, SERVICE_BREAKER_OPEN);
-    else if (s->host->service(s->owner, w) != 0)
-        refuse(s, w, SERVICE_CONNECT);
+    return s->host->service(s->owner, w);
+}
+
+static void host_service_cancel(void *owner, struct service_call *w)
+{
+    struct stream *s = owner;
+    s->host->service_cancel(s->owner, w);
+}
+
+void services_init(struct stream *s)
+{
+    static const struct desk_host host = { host_now, host_service, host_service_cancel };
+    desk_init(&s->desk, &host, s);
 }
 
 void stream_call_waits(struct stream *s, struct call *c, enum clock clock)
 {
-    while (c->wants) {
-        struct service_call *w = c->wants;
-
-        c->wants = w->next;
-        start(s, c, w);
-    }
+    if (desk_take(&s->desk, c))
+        stream_clock(s, CLOCK_NEWS, 1);
     set_clock(s);
     if (c->wait == WAIT_SLEEP || c->wait_ms)
         stream_clock(s, clock, c->wait_ms ? c->wait_ms : 1);
@@ -72,21 +45,9 @@ void stream_call_waits(struct stream *s, struct call *c, enum clock clock)
         s->due[clock] = 0;
 }
 
-static void give_up(struct stream *s, struct service_call *w)
-{
-    s->host->service_cancel(s->owner, w);
-    breaker_untold(&w->service->breaker);
-    service_call_free(w);
-}
-
 void services_drop(struct stream *s, const struct call *c)
 {
-    list_each_safe(it, &s->services) {
-        struct service_call *w = list_of(it, struct service_call, running);
-
-        if (!c || w->asker == c)
-            give_up(s, w);
-    }
+    desk_drop(&s->desk, c);
     set_clock(s);
 }
 
@@ -113,24 +74,14 @@ void services_wake_all(struct stream *s)
 
 void services_expire(struct stream *s)
 {
-    uint64_t t = now(s);
-
-    list_each_safe(it, &s->services) {
-        struct service_call *w = list_of(it, struct service_call, running);
-
-        if (w->due > t)
-            continue;
-        s->host->service_cancel(s->owner, w);
-        w->end = SERVICE_TIMEOUT;
-        over(s, w);
-    }
+    desk_expire(&s->desk);
     set_clock(s);
     services_wake_all(s);
 }
 
 void services_answered(struct stream *s, struct service_call *w)
 {
-    struct call *asker = over(s, w);
+    struct call *asker = desk_answered(&s->desk, w);
 
     set_clock(s);
     wake(s, asker);

@@ -164,7 +164,7 @@ static struct stream *new_stream(const struct stream_host *host, void *owner, co
     s->retry_after = -1;
     s->usage = (struct usage){ -1, -1, -1, -1 };
     s->exchange.ref = LUA_NOREF;
-    list_init(&s->services);
+    services_init(s);
     list_init(&s->beside);
     memcpy(s->plan, r->plan, sizeof s->plan);
     s->n_plan = r->n_plan;

@@ -102,6 +102,8 @@ local function goes(pc, i)
   return pc + 1
 end
 
+M.goes = goes
+
 local function copy(r)
   local out = {}
   for k, v in pairs(r) do out[k] = v end

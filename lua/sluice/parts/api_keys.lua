@@ -1,118 +1,47 @@
--- Who may ask: keys that are kept hashed, in a file.
+-- Who may ask: keys that are kept hashed, in a file, and what each may use.
 --
 --   sluice.parts.api_keys { file = "keys.txt" }
 --
--- A line of the file is a name, a key's hash and what that key may do; what follows a # is a comment. A name may have two keys while one takes the other's place.
+-- A line of the file is a name, a key's hash and what that name may do; what follows a # is a comment. A name may have two keys while one takes the other's place.
 --
 --   alice    sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
---   batch    sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752 models=fast,long rate=60/1m   # the nightly job
+--   batch    sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752 models=fast,long rate=60/1m concurrency=5 tokens=200000/1d  # nightly
 --
--- Make a key with `openssl rand -hex 32`, its hash with `printf %s KEY | sha256sum`. The file is read while the gateway file loads: SIGHUP reads it anew. A client
--- sends `Authorization: Bearer KEY` or `x-api-key: KEY`. Policies behind this one find the name in ctx.key.id; the key itself goes neither to the model nor to
--- the log. Put cors before it, and rate_limit { key = "ip" } against guessing.
+-- `sluice key alice` makes a key and its line. The file is read while the gateway file loads: SIGHUP reads it anew. A client sends `Authorization: Bearer KEY`,
+-- `x-api-key: KEY` or `api-key: KEY`. Policies behind this one find the name in ctx.key.id; the key itself goes neither to the model nor to the log.
+--
+--   models        the only ones that it may use
+--   rate          requests in a time; beyond: 429 rate_limited
+--   concurrency   requests at a time, each until its answer is over; beyond: 429 concurrency_limited
+--   tokens        of prompts and answers in a window of time (1d: a UTC day); beyond: 429 tokens_used_up. Each try first reserves an estimate of its prompt and
+--                 what its answer may have (max_tokens; without it the option max_tokens of this part), and at its end counts what it used.
+--
+-- All that is counted by name, over all routes and workers that use the file. Clients are told what is left as OpenAI's are: x-ratelimit-remaining-requests,
+-- x-ratelimit-remaining-tokens and their kin. Put cors before it, and rate_limit { key = "ip" } against guessing.
 local sluice = require "sluice"
+local key_file = require "sluice.parts.shared.key_file"
+local meter = require "sluice.parts.shared.meter"
 
 local P = sluice.policy {
   name = "api_keys",
   api  = 1,
-  doc  = "Admits clients whose key stands, hashed, in a file.",
+  doc  = "Admits clients whose key stands, hashed, in a file; bounds what each key may use.",
   options = {
     file     = { type = "file", required = true, doc = "The file of keys, beside the gateway file." },
     required = { type = "boolean", default = true, doc = "Refuse clients without a key; else they pass without ctx.key, and only unknown keys are refused." },
-    header   = { type = { "string", "list" }, default = { "authorization", "x-api-key" }, doc = "Headers to look into; authorization holds Bearer and the key, others the key alone." },
+    header   = { type = { "string", "list" }, default = { "authorization", "x-api-key", "api-key" }, doc = "Headers to look into; authorization holds Bearer and the key, others the key alone." },
     query    = { type = "string", doc = "A query parameter to look into as well, for pages whose EventSource sends no headers. URLs are logged on their way: think first." },
+    max_tokens = { type = "integer", default = 4096, min = 1, doc = "For keys with tokens=: what an answer is taken for until it is over, when the client names no max_tokens." },
   },
 }
-
-local COMPLAINTS_MOST = 20
-
--- ---- the file
-
-local function models_of(text, file)
-  local models = {}
-  for name in (text .. ","):gmatch("([^,]*),") do
-    if not file.models[name] then return nil, ('models= names "%s", but there is no such model'):format(name) end
-    models[name] = true
-  end
-  return models
-end
-
--- All uses of one file share what a key has left.
-local function limiter_of(text, file)
-  if file.limiters[text] then return file.limiters[text] end
-  local rate, per = text:match("^(%d+)/(%w+)$")
-  if not rate then return nil, ('rate= is written 60/1m, is "%s"'):format(text) end
-  local ok, limiter = pcall(sluice.limiter, ("api_keys/%s/%s"):format(file.path, text), { rate = tonumber(rate), per = per })
-  if not ok then return nil, ('rate=%s: %s'):format(text, tostring(limiter):gsub("^.-sluice%.limiter: ", "")) end
-  file.limiters[text] = limiter
-  return limiter
-end
-
-local attributes = { models = models_of, rate = limiter_of }
-
--- What one line says, or nil and what is wrong with it. A line that is wrong is never quoted: it may hold the key itself.
-local function entry_of(line, file)
-  local name, hash, rest = line:match("^(%S+)%s*(%S*)%s*(.*)$")
-  if #name > 64 or not name:find("^[%w_][%w_%-%.@]*$") then return nil, "a line begins with a name of letters, digits and _ - . @" end
-  local digest = hash:lower():match("^sha256:(%x+)$")
-  if not digest or #digest ~= 64 then return nil, "behind the name stands sha256: and 64 hex digits, as `printf %s KEY | sha256sum` prints them" end
-  local entry = { name = name, digest = digest, said = rest }
-  for word in rest:gmatch("%S+") do
-    local what, value = word:match("^(%a+)=(.+)$")
-    if not attributes[what] then return nil, "behind the hash stand only models=a,b and rate=60/1m" end
-    if entry[what] then return nil, ("%s= is given twice"):format(what) end
-    local why
-    entry[what], why = attributes[what](value, file)
-    if not entry[what] then return nil, why end
-  end
-  return entry
-end
-
--- Keys by the beginning of their hash. That part of a hash may show in the time a look-up takes; the rest is compared in constant time.
-local function finder(digest) return digest:sub(1, 8) end
-
--- Takes an entry in, or says why it does not fit those before it.
-local function add(file, entry)
-  local twin, first = file.by_digest[entry.digest], file.by_name[entry.name]
-  if twin then return ("this key is %s's already (line %d)"):format(twin.name, twin.line) end
-  if first and first.said ~= entry.said then return ("%s has other models= or rate= on line %d: they belong to the name"):format(entry.name, first.line) end
-  local bucket = file.by_finder[finder(entry.digest)] or {}
-  bucket[#bucket + 1] = entry
-  file.by_finder[finder(entry.digest)], file.by_digest[entry.digest], file.by_name[entry.name] = bucket, entry, first or entry
-end
-
--- Reads the file; what is wrong in it is told with its line.
-local function read(o, use)
-  local file = { path = o.file.path, models = {}, limiters = {}, by_finder = {}, by_digest = {}, by_name = {} }
-  for _, name in ipairs(use.models) do file.models[name] = true end
-  local n, wrong = 0, 0
-  for line in (o.file.text .. "\n"):gmatch("([^\n]*)\n") do
-    n = n + 1
-    line = sluice.trim(line:gsub("^\u{FEFF}", ""):gsub("#.*", ""))
-    if line ~= "" then
-      local entry, why = entry_of(line, file)
-      if entry then
-        entry.line = n
-        why = add(file, entry)
-      end
-      if why then
-        wrong = wrong + 1
-        use:bad_line(why, o.file, n)
-        if wrong == COMPLAINTS_MOST then break end
-      end
-    end
-  end
-  if wrong == 0 and next(file.by_name) == nil then use:bad_line("holds no key, so nobody could ask", o.file, 1) end
-  return file.by_finder
-end
 
 function P.prepare(o, use)
   local headers, lower = type(o.header) == "string" and { o.header } or o.header, {}
   for i = 1, #headers do lower[i] = tostring(headers[i]):lower() end
-  return { by_finder = read(o, use), headers = lower }
+  return { keys = key_file.read(o.file, use), headers = lower }
 end
 
--- ---- requests
+-- ---- who asks
 
 -- The key that a request shows, or nil. "Bearer" may be written in any case.
 local function shown(head, ctx)
@@ -129,16 +58,26 @@ local function shown(head, ctx)
   return value ~= "" and value or nil
 end
 
-local function entry_for(key, by_finder)
-  local digest, found = sluice.sha256(key), nil
-  for _, entry in ipairs(by_finder[finder(digest)] or {}) do
-    if sluice.equal(entry.digest, digest) then found = entry end
-  end
-  return found
-end
-
 local function unauthorized(code, message, challenge)
   return sluice.reject { status = 401, code = code, message = message, headers = { ["WWW-Authenticate"] = challenge } }
+end
+
+-- ---- how many requests
+
+-- A slot first: a client that has too many running does not use up its rate by asking again.
+local function admit(entry, ctx)
+  local at_once, rate = entry.concurrency, entry.rate
+  if at_once and not at_once.semaphore:take(entry.name, at_once.limit) then
+    return sluice.reject(429, "concurrency_limited", ("This API key may have %d request%s at a time; wait until one has ended."):format(at_once.limit, at_once.limit == 1 and "" or "s"))
+  end
+  if not rate then return end
+  local ok, retry_in, left, reset_in = rate.limiter:take(entry.name)
+  ctx:header("X-RateLimit-Limit-Requests", rate.limit)
+  ctx:header("X-RateLimit-Remaining-Requests", left)
+  ctx:header("X-RateLimit-Reset-Requests", ("%ds"):format(reset_in))
+  if not ok then
+    return sluice.reject { status = 429, code = "rate_limited", retry_after = retry_in, message = ("too many requests; try again in %d s"):format(retry_in) }
+  end
 end
 
 function P.accept(head, ctx)
@@ -148,17 +87,15 @@ function P.accept(head, ctx)
     if not ctx.options.required then return end
     return unauthorized("key_missing", "Send an API key.", "Bearer")
   end
-  local entry = entry_for(key, ctx.prepared.by_finder)
+  local entry = key_file.find(ctx.prepared.keys, key)
   if not entry then return unauthorized("key_unknown", "This API key is not known.", 'Bearer error="invalid_token"') end
   ctx.key = { id = entry.name }
   ctx:tag("key", entry.name)
   ctx.state.entry = entry
-  if not entry.rate then return end
-  local ok, retry_in = entry.rate:take(entry.name)
-  if not ok then
-    return sluice.reject { status = 429, code = "rate_limited", retry_after = retry_in, message = ("too many requests; try again in %d s"):format(retry_in) }
-  end
+  return admit(entry, ctx)
 end
+
+-- ---- which models
 
 local function not_allowed() return sluice.reject(403, "model_not_allowed", "This API key may not use this model.") end
 
@@ -177,6 +114,50 @@ function P.prompt(_, ctx)
   for _, name in ipairs(allowed and ctx.plan.models or {}) do
     if not allowed[name] then return not_allowed() end
   end
+end
+
+-- ---- how many tokens
+
+local function tokens_of(ctx)
+  local entry = ctx.state.entry
+  return entry and entry.tokens, entry
+end
+
+local function tell_left(ctx, tokens, entry)
+  local left = math.max(0, tokens.limit - tokens.counter:get(entry.name))
+  ctx:header("X-RateLimit-Limit-Tokens", tokens.limit)
+  ctx:header("X-RateLimit-Remaining-Tokens", ("%d"):format(math.floor(left)))
+end
+
+function P.attempt(try, ctx)
+  local tokens, entry = tokens_of(ctx)
+  if not tokens then return end
+  meter.again(ctx.state)
+  local most = try:tokens() + meter.most_output(try.params, ctx.options.max_tokens)
+  meter.ask_usage(try.params)
+  local held, retry_in = meter.reserve(ctx.state, tokens.counter, entry.name, most, tokens.limit)
+  tell_left(ctx, tokens, entry)
+  if held then return end
+  if most > tokens.limit then
+    return sluice.reject(400, "request_too_costly", ("This request could use %.0f tokens; this API key has %d in %s. Ask for fewer (max_tokens)."):format(most, tokens.limit, tokens.window))
+  end
+  return sluice.reject { status = 429, code = "tokens_used_up", message = "The tokens of this API key are used up for now.", retry_after = retry_in }
+end
+
+function P.response(_, ctx)
+  if ctx.state.held then meter.answers(ctx.state) end
+end
+
+function P.log(sum, ctx)
+  local tokens = tokens_of(ctx)
+  if not tokens or not ctx.state.held then return end
+  local used, told = meter.settle(ctx.state, sum.usage, function(input, output) return input + output end)
+  ctx:tag("key_tokens", ("%d"):format(used))
+  if used > 0 and not told then ctx:tag("key_tokens_estimated", true) end
+end
+
+function P.error(err)
+  if err.code == "tokens_used_up" then return { type = "insufficient_quota" } end
 end
 
 return P

@@ -10,6 +10,7 @@
 -- It stands last in the list, so that it sees what other policies make of the request. `by = "key"` takes ctx.key, as a policy before it has set it: a text or
 -- a table with an id. Uses of one name share what is spent, on all routes.
 local sluice = require "sluice"
+local meter = require "sluice.parts.shared.meter"
 
 local P = sluice.policy {
   name = "budget",
@@ -73,28 +74,11 @@ end
 
 local function cost(price, input, output) return (input * price.input + output * price.output) / 1e6 end
 
-local function count_of(params, name)
-  local n = params[name]
-  if n == nil or n == sluice.json.null then return nil end
-  n = math.type(n) and math.tointeger(n)
-  if not n or n < 1 then error(sluice.reject(400, "param_invalid", name .. " must be a whole number above 0.")) end
-  return n
-end
-
--- The most tokens of the answers to this try.
+-- The most tokens of the answers to this try, which may be no more than that.
 local function most_output(params, o)
-  local said, newer = count_of(params, "max_tokens"), count_of(params, "max_completion_tokens")
-  if not said and not newer then
-    params.max_tokens = o.max_tokens
-    said = o.max_tokens
-  end
-  return math.max(said or 0, newer or 0) * 1.0 * (count_of(params, "n") or 1)
-end
-
-local function ask_usage(params)
-  local options = type(params.stream_options) == "table" and params.stream_options or {}
-  options.include_usage = true
-  params.stream_options = options
+  local most, named = meter.most_output(params, o.max_tokens)
+  if not named then params.max_tokens = o.max_tokens end
+  return most
 end
 
 -- ---- hooks
@@ -108,35 +92,31 @@ end
 
 function P.attempt(try, ctx)
   local o, s = ctx.options, ctx.state
-  if s.held then s.held:settle(s.answers and s.worst or 0) end
-  s.held, s.answers = nil, false
-
+  meter.again(s)
   s.key = key_of(ctx)
   if not s.key then return end
   s.price = o.prices[try.target] or error(("budget: prices has no model %q, which was to be asked"):format(try.target), 0)
-  if o.ask_usage then ask_usage(try.params) end
+  if o.ask_usage then meter.ask_usage(try.params) end
   local output = most_output(try.params, o)
   local input = #sluice.json.encode { try.messages, try.tools or {}, try.params }
-  s.worst, s.limit = cost(s.price, input, output), limit_of(ctx)
+  local worst = cost(s.price, input, output)
+  s.limit = limit_of(ctx)
 
-  local held, retry_in = spent(ctx):reserve(s.key, s.worst, s.limit)
-  if not held then return refuse(s.worst, s.limit, retry_in) end
-  s.held = held
+  local held, retry_in = meter.reserve(s, spent(ctx), s.key, worst, s.limit)
+  if not held then return refuse(worst, s.limit, retry_in) end
 end
 
 function P.response(_, ctx)
   local s = ctx.state
   if not s.held then return end
-  s.answers = true
+  meter.answers(s)
   ctx:header("X-Budget-Left-Usd", ("%.4f"):format(math.max(0, s.limit - spent(ctx):get(s.key))))    -- once this request has cost its most
 end
 
 function P.log(sum, ctx)
   local s = ctx.state
   if not s.held then return end
-  local told = not sum.usage.estimated
-  local usd = (s.answers or told) and cost(s.price, sum.usage.input, sum.usage.output) or 0
-  s.held:settle(usd)
+  local usd, told = meter.settle(s, sum.usage, function(input, output) return cost(s.price, input, output) end)
   ctx:tag("cost_usd", ("%.6f"):format(usd))
   if usd > 0 and not told then ctx:tag("cost_estimated", true) end
 end

@@ -23,12 +23,18 @@ function P.prepare(options, use)
   return sluice.match.words(words)
 end
 P.filter = { match = function(ctx) return ctx.prepared end, replace = "***" }]] },
-  { "init?", "async ()", "Once for each worker when the file is loaded. One that fails, or that returns something, refuses the load. It has 5 s of processor time and 10 s for waits.", when = "load",
+  { "init?", "async ()", "Once for each worker when the file is loaded, before its first request; the workers' run one after another, while streams go on. It may call services, and "
+      .. "wait as any hook; one that fails, or that returns something, refuses the start or the reload. It has 5 s of processor time between waits, and 10 s for all "
+      .. "waits together. `sluice check` does not run it.", when = "load",
     example = [[
-local words = {}
+local list = sluice.service "list"
+local words
 function P.init()
-  for word in ("darn heck"):gmatch "%a+" do words[word] = true end
-end]] },
+  local res, err = list:get "/words"
+  if not res then error(err) end
+  words = sluice.match.words(res.json())
+end
+P.filter = { match = function() return words end, replace = "***" }]] },
   { "accept?", "async (head: sluice.Head, ctx: sluice.Context): sluice.Verdict?", "The headers are in, the body is not read yet.", when = "request",
     params = { head = "What the request line and the headers say.", ctx = "This request." }, returns = GO_ON .. "sluice.reject or sluice.reply",
     example = [[

@@ -1,14 +1,16 @@
--- Limits, counts and values that all workers share.
+-- Limits, counts, slots and values that all workers share.
 return {
   title = "Shared state",
   text = "Lua variables are per worker and lost on a reload. "
-    .. "Limiters, counters and caches are in C, shared by all workers under their name, and kept by a reload. Of their methods only cache:fetch waits.",
+    .. "Limiters, counters, semaphores and caches are in C, shared by all workers under their name, and kept by a reload. Of their methods only cache:fetch waits.",
   classes = {
     { "limiter:", "sluice.Limiter", "What sluice.limiter returns." },
     { "limiter", "sluice.LimiterRule", "What a limiter allows.", exact = true },
     { "counter:", "sluice.Counter", "What sluice.counter returns." },
     { "counter", "sluice.CounterRule", "What a counter counts over.", exact = true },
     { "reservation:", "sluice.Reservation", "What counter:reserve returns." },
+    { "semaphore:", "sluice.Semaphore", "What sluice.semaphore returns." },
+    { "semaphore", "sluice.SemaphoreRule", "How many at a time.", exact = true },
     { "cache:", "sluice.Cache", "What sluice.cache returns." },
     { "cache", "sluice.CacheRule", "What a cache holds, and how long.", exact = true },
     { "cached", "sluice.CachedRule", "What is said of one value.", exact = true },
@@ -73,6 +75,34 @@ local spent = sluice.counter "tokens"
 function P.log(sum, ctx)
   local held = spent:reserve(ctx.client.ip, 800, 100000)
   if held then held:settle(sum.usage.output) end
+end]] },
+
+  { "sluice.semaphore", "(name: string, rule: sluice.SemaphoreRule): sluice.Semaphore",
+    "A limit on how much may run at a time per key. A slot that a request took is its own until its answer is over, well or not, and is then given back by the gateway: "
+      .. "after the last text was handed on and the model's call has ended, before the log hooks.",
+    params = { name = "Semaphores of one name share their slots; the limit is of whoever takes.", rule = "{ limit = 5 }" },
+    errors = { "a field that is unknown, or a limit that is no whole number above 0" },
+    example = [[
+local running = sluice.semaphore("running", { limit = 5 })
+function P.accept(head)
+  if not running:take(head.ip) then return sluice.reject(429, "concurrency_limited", "Five at a time.") end
+end]] },
+  { "semaphore.limit", "integer", "How many slots a key has." },
+  { "semaphore:take", "(key: string, limit?: integer): ok: boolean, left: integer", "Takes one of the key's slots for this request when one is free; never waits.",
+    params = { key = "Whose slot.", limit = "In place of the semaphore's own: for keys that may do more, or less." }, returns = "whether it was taken; how many are left",
+    errors = { "outside of a request (while the file loads, in init)", "more than 64 slots for one request" },
+    example = [[
+local running = sluice.semaphore("by_tenant", { limit = 5 })
+function P.validate(req, ctx)
+  local ok = running:take(ctx.client.ip, req.headers["x-paid"] and 50 or 5)
+  if not ok then return sluice.reject(429, "concurrency_limited", "Wait until another of your requests has ended.") end
+end]] },
+  { "semaphore:held", "(key: string): integer", "How many of a key's slots are taken.", params = { key = "Whose slots." },
+    example = [[
+local running = sluice.semaphore("all", { limit = 1000 })
+function P.prompt(req)
+  running:take "all"
+  if running:held "all" > 800 then req.params.max_tokens = 200 end
 end]] },
 
   { "sluice.cache", "(name: string, rule?: sluice.CacheRule): sluice.Cache",

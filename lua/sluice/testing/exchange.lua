@@ -21,7 +21,7 @@ local takes = {
   release = function(x) x.held = false end,
   cancel = function(x) x.canceled, x.open = true, false end,
   finish = function(x) x.open = false end,
-  closed = function(x, e) x.closed, x.tags, x.held_max = true, e.tags, e.held_max end,
+  closed = function(x, e) x.closed, x.tags, x.held_max, x.why = true, e.tags, e.held_max, e.why end,
   log = function(x, e) x.logs[#x.logs + 1] = logs.read(e.line) end,
   service = function(x, e) x:asked(e) end,
 }
@@ -48,8 +48,8 @@ end
 
 -- A service is called: its script says what it answers, and after what time.
 function Exchange:asked(entry)
-  local handler = self.services[entry.service]
-  if handler == nil then
+  local handler, failure = self.services[entry.service], self.fail and self.fail()
+  if handler == nil and not self.fail then
     blame.blame(('the service "%s" was called (%s %s), but has no script: services = { %s = function(call) ... end }'):format(
       entry.service, entry.method, entry.target, entry.service))
   end
@@ -57,8 +57,8 @@ function Exchange:asked(entry)
   local ok, body = pcall(json.decode, entry.body or "")
   local call = { service = entry.service, method = entry.method, path = path, query = decoded(query), headers = entry.headers, body = entry.body, json = ok and body or nil }
   self.calls[#self.calls + 1] = call
-  local answer, latency = handler, nil
-  if type(handler) == "function" then answer, latency = handler(call) end
+  local answer, latency = failure and failure.answer or handler, failure and failure.after
+  if type(answer) == "function" then answer, latency = answer(call) end
   self.pending[#self.pending + 1] = { id = entry.id, answer = answer, at = self.world:now() + blame.milliseconds(latency or "0ms") }
 end
 
@@ -149,7 +149,7 @@ end
 
 -- A try that its script does not end is ended well.
 function Exchange:play(upstream, cut, recut)
-  local next_step = upstreams.player(upstream, recut)
+  local next_step = upstreams.player(upstream, recut, self.fail and upstreams.steps.break_with "upstream_connect_failed")
   while not self.closed and #self.upstream > 0 do
     local number = #self.upstream
     local step = next_step(self.upstream[number], number)
@@ -190,11 +190,11 @@ function Exchange:event(value, at)
   if value.tool then self.tools[#self.tools + 1] = value.tool end
   for _, tool in ipairs(value.tools or {}) do self.tools[#self.tools + 1] = tool end
   if value.finish then self.finish, self.finishes, self.usage = value.finish, value.finishes, value.usage end
-  if value.error then self.error = failure(value) end
+  if value.error then self.error, self.ends = failure(value), self.ends + 1 end
 end
 
 function Exchange:read()
-  self.events, self.tools, self.others, self.comments, self.text, self.reasoning, self.refusal = {}, {}, {}, 0, "", "", ""
+  self.events, self.tools, self.others, self.comments, self.text, self.reasoning, self.refusal, self.ends, self.behind = {}, {}, {}, 0, "", "", "", 0, false
   local rest = ""
   for _, entry in ipairs(self.wire) do
     local at = 1000 + entry.at - self.began
@@ -202,10 +202,13 @@ function Exchange:read()
       local bytes = block:match "^data: (.*)$"
       if block:sub(1, 1) == ":" then
         self.comments = self.comments + 1
-      elseif bytes == "[DONE]" then
-        self.done = true
-      elseif bytes then
-        self:event(assert(json.decode(bytes)), at)
+      else
+        self.behind = self.behind or self.ends > 0         -- what is sent behind the end is never right
+        if bytes == "[DONE]" then
+          self.done, self.ends = true, self.ends + 1
+        elseif bytes then
+          self:event(assert(json.decode(bytes)), at)
+        end
       end
       return ""
     end)
@@ -225,14 +228,34 @@ function Exchange:answer(upstream, cut, recut)
   return self
 end
 
--- Starts one: asks as world:ask wants it, and leaves the model asked but silent.
-return function(world, request, services)
-  local x = setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
-    services = services }, Exchange)
-  local said
-  x.began = world:now() / 1000 - 1000                    -- on the clock of what is written down
-  said, x.id = world:ask(request)
-  x:take(said)
+function Exchange:begin(said, id)
+  self.id = id
+  self:take(said)
+end
+
+local M = {}
+
+local function new(world, services, fail)
+  return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
+    began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
+    services = services, fail = fail }, Exchange)
+end
+
+-- Starts one: asks as world:ask wants it, and leaves the model asked but silent. fail: of fuzzing; called for each call of a service, what it returns
+-- { answer =, after = } is answered in place of its script. What has no script then cannot be reached.
+function M.start(world, request, services, fail)
+  local x = new(world, services, fail)
+  x:begin(world:ask(request))
   x:settle()
   return x
 end
+
+-- Runs the policies' inits to their end. nil, or what is wrong.
+function M.init(world, services)
+  local x = new(world, services)
+  x:begin(world:init())
+  x:settle()
+  return x.why
+end
+
+return M

@@ -11,6 +11,8 @@ local function is_list(t)
   return type(next(t)) ~= "string"
 end
 
+M.is_list = is_list
+
 function M.encode(v)
   if type(v) ~= "table" or v == M.null then return dkjson.encode(v) end
   local out = {}

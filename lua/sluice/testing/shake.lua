@@ -25,13 +25,21 @@ local function cuttings()
   return list
 end
 
--- first: how it went; again(recut): asks again.
-return function(first, again)
+local M = {}
+
+-- What to say when the cutting called `name` made another result; nil when it did not.
+function M.difference(first, other, name)
+  if gist(other) == gist(first) then return nil end
+  return ("the result depends on where the upstream cuts its text (%s)\n  as given: %s\n  re-cut:   %s"):format(name, gist(first), gist(other))
+end
+
+-- first: how it went; again { recut = }: asks again.
+function M.shake(first, again)
   for _, cutting in ipairs(cuttings()) do
     local name, size = table.unpack(cutting)
-    local other = gist(again(upstream.recutter(size)))
-    if other ~= gist(first) then
-      blame.blame(("the result depends on where the upstream cuts its text (%s)\n  as given: %s\n  re-cut:   %s"):format(name, gist(first), other))
-    end
+    local why = M.difference(first, again { recut = upstream.recutter(size) }, name)
+    if why then blame.blame(why) end
   end
 end
+
+return M

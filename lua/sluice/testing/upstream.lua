@@ -81,12 +81,12 @@ local function each_list(upstream, fn)
 end
 
 -- What plays the scripts: next_step(request, number) gives the next step of the try with that number, nil at the end of its script. recut: changes a
--- list of steps.
-function M.player(upstream, recut)
+-- list of steps. otherwise: the step of models that have no script.
+function M.player(upstream, recut, otherwise)
   local named, scripts = is_named(upstream), {}
   local function begin(request)
     local script = upstream
-    if named then script = upstream[request.target] or blame.blame(('the model "%s" was asked, but has no script'):format(request.target)) end
+    if named then script = upstream[request.target] or otherwise or blame.blame(('the model "%s" was asked, but has no script'):format(request.target)) end
     if type(script) == "function" then return { of = list(script(request)), at = 0 } end
     scripts[script] = scripts[script] or { of = list(script), at = 0 }
     return scripts[script]
@@ -144,8 +144,8 @@ function M.recutter(size)
   end
 end
 
--- Whether cutting anew means anything: there is text, and nothing that happens to the client at a moment between pieces.
-function M.may_recut(upstream)
+-- Whether there is text that could be cut anew; whether something happens to the client at a moment between pieces.
+function M.kinds(upstream)
   local texts, moments = type(upstream) == "function", false
   each_list(upstream, function(script)
     for _, s in ipairs(script) do
@@ -153,7 +153,7 @@ function M.may_recut(upstream)
       moments = moments or (type(s) == "table" and (s.gone or s.shutdown or s.slow ~= nil))
     end
   end)
-  return texts and not moments
+  return texts, moments
 end
 
 return M

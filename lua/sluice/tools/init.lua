@@ -3,8 +3,10 @@ local M = {}
 
 local tools = {
   check = function() return require "sluice.tools.check" end,
+  config = function() return require "sluice.tools.config" end,
   explain = function() return require "sluice.tools.explain" end,
   help = function() return require "sluice.tools.help" end,
+  key = function() return require "sluice.tools.key" end,
   types = function() return require "sluice.tools.types" end,
 }
 

@@ -64,7 +64,7 @@ local function show(v, depth)
   if #out > 12 then return ("{ %s, ... } (%d)"):format(table.concat(out, ", ", 1, 12), #out) end
   return ("{ %s }"):format(table.concat(out, ", "))
 end
-M.show = show
+M.show, M.place, M.duration, M.size, M.matchers = show, place, duration, size, matchers
 
 -- ---- policies
 
@@ -95,11 +95,14 @@ local function policy_of(p)
   }, { "name", "policy", "doc", "mode", "only_if", "at", "options" })
 end
 
+M.part_of = part_of
+
 -- ---- hooks
 
 local WHEN = { "load", "request", "try", "answer", "failure", "after" }
 M.WHEN = WHEN
 
+-- Whether a failure in this hook of a route's policy is passed over.
 local function is_open(p, hook)
   if hook == "log" then return true end
   if hook == "filter" then return p.open_hooks & 1 << policy.FILTER_BIT ~= 0 end
@@ -109,6 +112,7 @@ local function is_open(p, hook)
   return false
 end
 
+M.is_open = is_open
 local function fails(p, hook) return is_open(p, hook) and "open" or "closed" end
 
 local function hook_of(p, hook, fn)
