@@ -312,7 +312,7 @@ local function normal_model(m)
     for i, name in ipairs(dialect.tool_places) do tool_places[i] = d.tool[name] or "" end
   end
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name },
-    "field in a model:", { name = true, model = true, url = true, key = true, provider = true })
+    "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
     name = m.name, url = v.url, ca = v.ca, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
     dialect = d and { name = d.name, places = places, tool_places = tool_places, done = d.done or "", request = d.request } or nil,

@@ -68,6 +68,21 @@ local function named(name, role, at)
   at:complain(('unknown dialect "%s"%s (known here: %s)'):format(name, suggest.hint(name, able), table.concat(able, ", ")))
 end
 
+-- What the core does not read yet of the providers that lie here.
+local UNREAD = { kind = true, events = true, rare = true, ends = true, event = true, whole = true, error = true, embed = true }
+
+local function readable(part)
+  local out = {}
+  for k, v in pairs(part) do
+    if not UNREAD[k] then out[k] = v end
+  end
+  if type(part.places) == "table" then
+    out.places = {}
+    for _, name in ipairs(M.places) do out.places[name] = part.places[name] end
+  end
+  return out
+end
+
 -- role: "provider" or "front"; v: a name, a whole dialect, or that part of one. The same table gives the same result.
 function M.resolve(role, v, at)
   if schema.unset(v) then return nil end
@@ -81,7 +96,7 @@ function M.resolve(role, v, at)
     return at:complain(('the dialect "%s" has no %s part'):format(tostring(name), role))
   end
   if cache[part] then return cache[part] end
-  local made = checks[role](part, at)
+  local made = checks[role](name == "openai" and role == "provider" and readable(part) or part, at)
   if not made then return nil end
   if role == "provider" then made.tool = made.tool or TOOL end
   made.name = made.name or (type(name) == "string" and name) or "custom"
