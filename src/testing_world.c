@@ -71,6 +71,7 @@ int testing_leave(struct play *p, lua_State *L)
         stream_body(p->stream, p->body, p->body_len);
     }
     fed = NULL;
+    vm_collect(p->world->vm);                          /* as the loop does once a turn */
     lua_settop(L, p->said);
     return 1;
 }

@@ -38,9 +38,9 @@ function M.open(x, fn, sequence, choice, channel, index)
   return text(bytes, "open"), text(before, "open"), text(after, "open"), answer.sequence
 end
 
-function M.close(x, fn, sequence, choice, channel, index)
+function M.close(x, fn, sequence, choice, channel, index, said)
   local answer = with(x, sequence)
-  return text(fn(answer, { choice = choice, channel = channel, index = index }), "close"), nil, nil, answer.sequence
+  return text(fn(answer, { choice = choice, channel = channel, index = index, text = said }), "close"), nil, nil, answer.sequence
 end
 
 function M.tool_call(x, fn, sequence, choice, index, id, name, arguments)

@@ -343,7 +343,7 @@ local function normal_model(m)
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
-    name = m.name, url = v.url, ca = v.ca, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
+    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
     dialect = d and dialect.compiled(d) or nil,
   }
 end

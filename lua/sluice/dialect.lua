@@ -7,7 +7,7 @@ local suggest = require "sluice.suggest"
 local M = {}
 
 -- What a route or model may name, and which file holds it. Others (sluice.dialects.spec) are required.
-local KNOWN = { "anthropic", "gemini", "ollama", "openai", "token" }
+local KNOWN = { "anthropic", "gemini", "ollama", "openai", "responses", "token", "ui" }
 
 -- In this order C reads them (enum place); the last is `done_at`.
 M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "usage_cached", "usage_reasoning", "tool_calls", "model", "choice",
@@ -70,6 +70,11 @@ local framing = schema.record({
   after = { schema.text(), required = true },
 }, "a framing")
 
+local function boolean(v, at)
+  if type(v) ~= "boolean" then return at:complain(("must be true or false, is %s"):format(schema.show(v))) end
+  return v
+end
+
 local function operation(v, at)
   if v ~= "chat" and v ~= "embed" then return at:complain(('must be "chat" or "embed", is %s'):format(schema.show(v))) end
   return v
@@ -86,8 +91,8 @@ local front = schema.record({
   finish = { function(v, at) return (type(v) == "function" and schema.func or framing)(v, at) end },
   tool = { function(v, at) return (type(v) == "function" and schema.func or framing)(v, at) end },
   done = { schema.text("the bytes that end a stream") },
-  begin = { schema.func }, open = { schema.func }, close = { schema.func }, fault = { schema.func }, whole = { schema.func }, respond = { schema.func },
-  read = { schema.func, required = "function(req) that fills req.messages" },
+  gather = { boolean }, begin = { schema.func }, open = { schema.func }, close = { schema.func }, fault = { schema.func }, whole = { schema.func }, respond = { schema.func },
+  read = { schema.func },
   error = { schema.func, required = "function(err) that returns the table to send" },
 }, "a front dialect")
 
@@ -103,6 +108,8 @@ local function check_provider(v, made, at)
 end
 
 local function check_front(v, made, at)
+  if v.read == nil and v.respond == nil then at:complain('"read" is missing: function(req) that fills req.messages') end
+  made.read = made.read or function() end
   if v.respond ~= nil or v.operation == "embed" then return end
   if v.content == nil and v.open == nil then at:complain('"content" is missing: { before =, after = }, what stands around the JSON text of a piece (or open, a function)') end
   if v.done == nil and type(v.finish) ~= "function" then at:complain('"done" is missing: the bytes that end a stream (or finish, a function)') end
@@ -268,7 +275,7 @@ function M.compiled_front(f)
     if type(v) == "table" then out[name .. "_before"], out[name .. "_after"] = v.before, v.after else out[name] = v end
   end
   local out = { name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error, speaks = f.speaks, operation = f.operation or "chat", begin = f.begin, open = f.open,
-    close = f.close, fault = f.fault, whole = f.whole, respond = f.respond, headers = {} }
+    close = f.close, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
   for _, name in ipairs { "content", "reasoning", "tool", "finish" } do both(out, name) end
   local names = {}
   for name in pairs(f.headers or {}) do names[#names + 1] = name end

@@ -43,7 +43,7 @@ static void expect(const char *want, const char *text, bool ends)
     }
 }
 
-TEST(lines_do_not_depend_on_the_cut)
+static void lines_do_not_depend_on_the_cut(void)
 {
     expect("[a][b]", "a\nb\n", false);
     expect("[a][b]", "a\r\nb\r\n", false);
@@ -51,7 +51,7 @@ TEST(lines_do_not_depend_on_the_cut)
     expect("[{\"x\":1}][{\"y\":2}]", "{\"x\":1}\n{\"y\":2}\n", true);
 }
 
-TEST(the_rest_is_a_line_when_nothing_more_comes)
+static void the_rest_is_a_line_when_nothing_more_comes(void)
 {
     expect("[a]", "a\nrest", false);
     expect("[a]<rest>", "a\nrest", true);
@@ -59,7 +59,7 @@ TEST(the_rest_is_a_line_when_nothing_more_comes)
     expect("", "", true);
 }
 
-TEST(a_line_beyond_the_limit_fails_for_good)
+static void a_line_beyond_the_limit_fails_for_good(void)
 {
     struct lines_reader r = { 0 };
     char *much = malloc(LINES_LIMIT + 2);

@@ -50,6 +50,7 @@ play("what the upstream is asked", async (stage) => {
   assert.deepEqual(call.json, {
     model: "play-1",
     stream: true,
+    stream_options: { include_usage: true },
     messages: [
       { role: "system", content: "You are a helpful technical assistant. Be concise and accurate." },
       { role: "user", content: 'say "hi"\n\u2028 to 😀' },

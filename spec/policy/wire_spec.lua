@@ -34,7 +34,7 @@ end
 local SOURCE = [[
 local sluice = require "sluice"
 local P = sluice.policy { name = "p" }
-P.filter = { { text = function(text) return text end }, { match = sluice.match.regex "never-said", replace = "" } }
+P.filter = { { text = function(text) return text end }, { match = sluice.match.regex "\\x{7f}never", replace = "" } }
 local spec = require "sluice.dialects.spec"
 return sluice.config { api = 1, listen = ":0",
   models = { m = { provider = "DIALECT", url = "http://up.test/v1", model = "upstream-1", key = "KEY" } },

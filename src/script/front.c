@@ -75,6 +75,10 @@ static int push_arguments(lua_State *L, const struct front_job *job)
         lua_pushstring(L, channel_names[job->block->channel]);
         lua_pushinteger(L, job->block->index);
         n += 3;
+        if (job->block->text) {
+            push_buf(L, job->block->text);
+            n++;
+        }
     }
     if (job->call) {
         lua_pushinteger(L, job->call->choice);

@@ -87,6 +87,7 @@ struct front {                                         /* what clients of a rout
     const char *done;                                  /* `data: [DONE]\n\n` */
     /* What others say: functions, called at the edges of blocks only (lua/sluice/answer.lua). LUA_NOREF: not needed. */
     int begin_ref, open_ref, close_ref, tool_ref, finish_ref, fault_ref;
+    bool gather;                                       /* close_ref wants the whole text of its block */
     int whole_ref;                                     /* function(answer) -> the document for who does not stream; LUA_NOREF: all stream */
     int respond_ref;                                   /* function(req, names) -> a document; no model is asked */
     int read_ref;                                      /* function(req): fills req.messages */

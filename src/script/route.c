@@ -46,6 +46,7 @@ static const struct front *front(struct loaded *o, lua_State *L)   /* front -> f
     f->open_ref = read_reference(o, L, "open");
     f->close_ref = read_reference(o, L, "close");
     f->tool_ref = read_reference(o, L, "tool");
+    f->gather = read_flag(L, "gather");
     f->finish_ref = read_reference(o, L, "finish");
     f->fault_ref = read_reference(o, L, "fault");
     f->whole_ref = read_reference(o, L, "whole");

@@ -145,7 +145,6 @@ void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const 
         begin_telling(s);
         put_tool(s, &t);
     } else if (s->front->tool_ref != LUA_NOREF) {
-        begin_telling(s);
         told_tool(s, &t);
     }                                                  /* else this front cannot tell it */
 }

@@ -146,11 +146,8 @@ static int64_t whole_number(const struct json_token *t, int64_t absent)
     return t->kind == JSON_NUMBER ? strtoll(t->bytes, NULL, 10) : absent;
 }
 
-/* Which choice it belongs to. A number that nobody asked for: the last one. */
-static unsigned choice_of(const struct stream *s, int64_t number)
-{
-    return number < 0 ? 0 : number < s->n_choices ? (unsigned)number : s->n_choices - 1;
-}
+/* Nobody asked for so many choices: what it says is nobody's. */
+static bool is_known(const struct stream *s, int64_t choice) { return choice >= 0 && choice < s->n_choices; }
 
 static void read_channel(struct stream *s, unsigned choice, enum channel c, const struct json_token *t)
 {
@@ -245,6 +242,7 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
 {
     bool text = has_text(token(f, PLACE_CONTENT)) || has_text(token(f, PLACE_REASONING)) || has_text(token(f, PLACE_REFUSAL));
     bool tool = is_there(token(f, PLACE_TOOLS)) || has_text(token(f, PLACE_TOOL_ARGUMENTS));
+    int64_t choice = whole_number(token(f, PLACE_CHOICE), 0);
 
     if (!may_pass(data, len)) {
         *why = REASON_BAD_JSON;
@@ -254,8 +252,8 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
         count_token(s);
     if (tool)
         useful(s);
-    if (token(f, PLACE_FINISH)->kind == JSON_STRING)
-        set_finish(s, choice_of(s, whole_number(token(f, PLACE_CHOICE), 0)), token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
+    if (token(f, PLACE_FINISH)->kind == JSON_STRING && is_known(s, choice))
+        set_finish(s, (unsigned)choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     read_usage(s, f);
     if (!is_usage_alone(f) || s->usage_wanted)
         pass_event(s, data, len, token(f, PLACE_MODEL), text || tool || s->tokens > 0 || s->useful);
@@ -285,9 +283,11 @@ static void note_error(struct stream *s, const struct event_op *op)
 /* False: it failed, *why. */
 static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
 {
-    unsigned choice = choice_of(s, op->choice);
+    unsigned choice = op->choice;
     size_t off = s->texts.len;
 
+    if (!is_known(s, choice))
+        return true;
     switch (op->kind) {
     case OP_TEXT:
         utf8_mend(&s->choices[choice].mender[op->channel], &s->texts, op->text.data, op->text.len);
@@ -338,11 +338,12 @@ enum source_got event_step(struct stream *s, enum reason *why)
     }
     event_ops_free(&s->ops);
     s->op_at = 0;
-    return SOURCE_PIECES;
+    return s->ops_end ? event_complete(s) : SOURCE_PIECES;
 }
 
-static enum source_got read_rare(struct stream *s, const char *data, size_t len, enum reason *why)
+static enum source_got read_rare(struct stream *s, const struct event_kind *kind, const char *data, size_t len, enum reason *why)
 {
+    s->ops_end = kind->ends;
     if (exchange_event(&s->exchange, s->model, data, len, &s->ops) != 0) {
         *why = REASON_BAD_JSON;
         return SOURCE_FAILED;
@@ -389,8 +390,11 @@ static bool is_done_mark(const struct stream *s, const char *data, size_t len)
 
 static enum source_got read_hot(struct stream *s, const struct found *f, enum reason *why)
 {
-    unsigned choice = choice_of(s, whole_number(token(f, PLACE_CHOICE), 0));
+    int64_t number = whole_number(token(f, PLACE_CHOICE), 0);
+    unsigned choice = (unsigned)number;
 
+    if (!is_known(s, number))
+        return SOURCE_PIECES;
     if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
         useful(s);
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
@@ -438,7 +442,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     if (s->pass)
         return is_rare(d, &f) ? read_passing_rare(s, &f, data, len, why) : read_passing(s, &f, data, len, why);
     if (is_rare(d, &f))
-        return read_rare(s, data, len, why);
+        return read_rare(s, f.kind, data, len, why);
     if (tools_waiting(s) && (has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)))) {
         buf_append(&s->deferred, data, len);           /* the calls before it leave first */
         s->tools_due = true;

@@ -63,6 +63,7 @@ struct choice {
     enum channel told;
     unsigned index;                                    /* of that block, among all of the answer */
     char *before, *after;                              /* what the front says around a delta of it; NULL: the front cannot tell this channel */
+    struct buf said;                                   /* its text so far, for a front that gathers */
 };
 
 /* What one filter holds of one channel's block. */
@@ -142,6 +143,7 @@ struct stream {
     unsigned n_choices;
     struct event_ops ops;                              /* steps of a rare event ... */
     size_t op_at;                                      /* ... and the first that was not taken yet */
+    bool ops_end;                                      /* the stream is over with them */
     unsigned ended_choices;                            /* at the end: those whose blocks have ended */
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */

@@ -322,6 +322,7 @@ static void drop_choices(struct stream *s)
 {
     for (unsigned i = 0; i < s->n_choices; i++) {
         free(s->choices[i].before);
+        buf_free(&s->choices[i].said);
         free(s->choices[i].after);
     }
     if (s->choices != &s->one)

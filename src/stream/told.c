@@ -30,7 +30,7 @@ static void forget_block(struct choice *c)
 void told_block_end(struct stream *s, unsigned choice)
 {
     struct choice *c = &s->choices[choice];
-    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index };
+    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index, .text = s->front->gather ? &c->said : NULL };
     bool told = c->before != NULL;
 
     if (!c->open)
@@ -38,6 +38,7 @@ void told_block_end(struct stream *s, unsigned choice)
     forget_block(c);
     if (told && exchange_front_close(&s->exchange, &b, &s->sequence, &s->out) != 0)
         stream_fail(s, REASON_INTERNAL);
+    buf_free(&c->said);
 }
 
 /* False: the stream has failed. */
@@ -81,6 +82,8 @@ void told_text(struct stream *s, unsigned choice, enum channel channel, const ch
 {
     if (!open_block(s, choice, channel) || !s->choices[choice].before)
         return;
+    if (s->front->gather)
+        buf_append(&s->choices[choice].said, text, len);
     put_framing(s, s->choices[choice].before);
     json_put_string(&s->out, text, len);
     put_framing(s, s->choices[choice].after);

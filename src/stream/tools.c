@@ -104,7 +104,7 @@ int tools_piece(struct stream *s, unsigned choice, long index, const struct json
 
 int tools_add(struct stream *s, const struct event_op *op)
 {
-    struct tool *t = tool_of(s, op->choice < s->n_choices ? op->choice : s->n_choices - 1, op->index);
+    struct tool *t = tool_of(s, op->choice, op->index);
 
     if (!t)
         return -1;

@@ -25,7 +25,7 @@ describe("ask, with an upstream", function()
     assert.equal("http://127.0.0.1:9/v1/chat/completions", asked.url)
     assert.equal("Bearer sk-test-123456", asked.headers.authorization)
     assert.same({
-      model = "gpt-4o-mini", stream = true, max_tokens = 800, temperature = 0.3,
+      model = "gpt-4o-mini", stream = true, stream_options = { include_usage = true }, max_tokens = 800, temperature = 0.3,
       messages = {
         { role = "system", content = "You are a helpful technical assistant. Be concise and accurate." },
         { role = "user", content = "hi" },

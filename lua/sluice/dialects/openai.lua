@@ -1,37 +1,204 @@
 -- OpenAI's chat completions, as most servers of models speak it.
+--
+-- options of a model: azure = { api_version = "2024-10-21", deployment = "NAME" } (its name at the provider is the deployment's, unless it is given);
+-- usage = false for servers that refuse stream_options.
 local sluice = require "sluice"
+local common = require "sluice.dialects.openai_common"
 
-local M = { name = "openai" }
+local json = sluice.json
+
+local M = { name = "openai", front = require "sluice.dialects.openai_front" }
+
+-- A front "openai" on a path such as /v1/* serves these beside each other.
+M.endpoints = {
+  ["/chat/completions"] = "openai",
+  ["/completions"]      = "openai_completions",
+  ["/embeddings"]       = "openai_embeddings",
+  ["/models"]           = "openai_models",
+  ["/responses"]        = "responses",
+}
+
+-- ---- what it streams
 
 M.provider = {
   url = "https://api.openai.com/v1",
 
   places = {
-    content      = "choices[0].delta.content",
-    reasoning    = "choices[0].delta.reasoning_content",
-    refusal      = "choices[0].delta.refusal",
-    finish       = "choices[0].finish_reason",
-    error        = "error",
-    usage_input  = "usage.prompt_tokens",
-    usage_output = "usage.completion_tokens",
-    tool_calls   = "choices[0].delta.tool_calls",
+    choice          = "choices[0].index",
+    content         = "choices[0].delta.content",
+    reasoning       = "choices[0].delta.reasoning_content",
+    refusal         = "choices[0].delta.refusal",
+    finish          = "choices[0].finish_reason",
+    tool_calls      = "choices[0].delta.tool_calls",
+    error           = "error",
+    model           = "model",
+    usage_input     = "usage.prompt_tokens",
+    usage_output    = "usage.completion_tokens",
+    usage_cached    = "usage.prompt_tokens_details.cached_tokens",
+    usage_reasoning = "usage.completion_tokens_details.reasoning_tokens",
   },
+  -- Several choices in one event; and the younger name of reasoning (OpenRouter, vLLM, Ollama).
+  rare = { "choices[1]", "choices[0].delta.reasoning" },
   done = "[DONE]",
+
+  whole = {
+    finish          = "choices[0].finish_reason",
+    error           = "error",
+    model           = "model",
+    usage_input     = "usage.prompt_tokens",
+    usage_output    = "usage.completion_tokens",
+    usage_cached    = "usage.prompt_tokens_details.cached_tokens",
+    usage_reasoning = "usage.completion_tokens_details.reasoning_tokens",
+  },
 }
 
+local function text(v) return type(v) == "string" and v ~= "" and v or nil end
+local function table_of(v) return type(v) == "table" and v or {} end
+
+local function told_usage(u, out)
+  out:usage {
+    input = common.given(u.prompt_tokens), output = common.given(u.completion_tokens),
+    cached = common.given(table_of(u.prompt_tokens_details).cached_tokens), reasoning = common.given(table_of(u.completion_tokens_details).reasoning_tokens),
+  }
+end
+
+local function told_choice(c, out)
+  local delta, choice = table_of(c.delta), common.given(c.index) or 0
+  local pieces = { reasoning = text(delta.reasoning_content) or text(delta.reasoning), content = text(delta.content), refusal = text(delta.refusal) }
+  for _, channel in ipairs { "reasoning", "content", "refusal" } do
+    if pieces[channel] then out:text(channel, pieces[channel], choice) end
+  end
+  for _, call in ipairs(table_of(delta.tool_calls)) do
+    local f = table_of(call["function"])
+    out:tool { index = common.given(call.index), id = text(call.id), name = text(f.name), arguments = text(f.arguments), choice = choice }
+  end
+  if text(c.finish_reason) then out:finish(c.finish_reason, choice) end
+end
+
+local function error_of(e)
+  if type(e) == "string" then return { message = e } end
+  if type(e) ~= "table" then return nil end
+  local code = common.given(e.code)
+  return { message = text(e.message), code = code ~= nil and tostring(code) or nil, type = text(e.type) }
+end
+
+function M.provider.event(event, out)
+  if error_of(event.error) then return out:error(error_of(event.error)) end
+  for _, c in ipairs(table_of(event.choices)) do told_choice(c, out) end
+  if type(event.usage) == "table" then told_usage(event.usage, out) end
+  if text(event.model) then out:model(event.model) end
+end
+
+-- { error = { message ... } } of OpenAI, { error = "..." } of Ollama, { message ... } of Mistral, { detail = "..." } of many in Python.
+function M.provider.error(_, body)
+  if not common.is_object(body) then return nil end
+  return error_of(body.error) or error_of(text(body.detail)) or (text(body.message) and error_of(body)) or nil
+end
+
+-- ---- what it is asked
+
 local ORDER = { "model", "stream", "messages" }          -- what a person who reads the wire looks for first
+
+local function encode(name)
+  return (name:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+-- path: "/chat/completions". On Azure it lies below a deployment, and the key has a header of its own.
+local function address(path, model, accept)
+  local headers = { ["Content-Type"] = "application/json", ["Accept"] = accept }
+  local azure = (model.options or {}).azure
+  if azure then
+    if model.key then headers["api-key"] = { model.key } end
+    return ("/openai/deployments/%s%s?api-version=%s"):format(encode(azure.deployment or model.model), path, encode(azure.api_version)), headers
+  end
+  if model.key then headers["Authorization"] = { "Bearer ", model.key } end      -- joined in C: a key is no text in Lua
+  return path, headers
+end
+
+local function unsupported(name) return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"openai\")"):format(name)) end
+
+-- What clients of the Responses API may want. Offers that change no answer (a summary of the reasoning, its encrypted form) are passed over; the rest of
+-- what chat completions have no word for is refused. That API's own tools have no member of their type's name, as chat's have; unknown ones are the server's.
+local BUILT_IN = common.set_of [[web_search web_search_preview file_search code_interpreter computer computer_use_preview image_generation mcp local_shell shell apply_patch
+  tool_search custom namespace]]
+local OFFERS = common.set_of "reasoning.encrypted_content message.output_text.logprobs"
+
+local function from_responses(req, body)
+  for _, name in ipairs(body.include or {}) do
+    if not OFFERS[name] then return unsupported "include" end
+  end
+  if body.truncation ~= nil and body.truncation ~= "disabled" then return unsupported "truncation" end
+  if body.max_tool_calls ~= nil then return unsupported "max_tool_calls" end
+  body.include, body.truncation, body.reasoning_summary = nil, nil, nil
+  for i, tool in ipairs(req.tools or {}) do
+    if BUILT_IN[tool.type] and not tool[tool.type] then
+      return sluice.reject(400, "param_not_supported", ("'tools[%d]' is a tool of the Responses API, \"%s\", which this model does not have (provider \"openai\")"):format(i - 1, tool.type))
+    end
+  end
+end
+
+local function messages_of(req)
+  local messages = {}
+  for i, m in ipairs(req.messages) do
+    if type(m) == "table" and m.encrypted_reasoning then
+      local copy = {}
+      for name, v in pairs(m) do copy[name] = v end
+      copy.encrypted_reasoning = nil
+      m = copy
+    end
+    messages[i] = m
+  end
+  return json.array(messages)
+end
+
+-- A file by its URL is the Responses API's.
+local function file_urls(req)
+  for i, m in ipairs(req.messages) do
+    for _, part in ipairs(type(m) == "table" and table_of(m.content) or {}) do
+      if type(part) == "table" and part.type == "file" and table_of(part.file).file_url then
+        return sluice.reject(400, "param_not_supported", ("'messages[%d]' names a file by its URL, which cannot be told to this model: send its data (provider \"openai\")"):format(i - 1))
+      end
+    end
+  end
+end
 
 function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
+  local refused = from_responses(req, body) or file_urls(req)
+  if refused then return refused end
   body.model = model.model
   body.stream = true
-  body.messages = sluice.json.array(req.messages)
-  if req.tools then body.tools = sluice.json.array(req.tools) end
+  if (model.options or {}).usage ~= false then
+    local options = { include_usage = true }
+    for name, value in pairs(table_of(body.stream_options)) do options[name] = value end
+    body.stream_options = options
+  end
+  body.messages = messages_of(req)
+  if req.tools then body.tools = json.array(req.tools) end
 
-  local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
-  if model.key then headers["Authorization"] = { "Bearer ", model.key } end      -- joined in C: a key is no text in Lua
-  return { path = "/chat/completions", headers = headers, body = sluice.json.order(body, ORDER) }
+  local path, headers = address("/chat/completions", model, "text/event-stream")
+  return { path = path, headers = headers, body = json.order(body, ORDER) }
+end
+
+-- ---- embeddings: its document goes to the client as it is
+
+M.provider.embed = {}
+
+local function text_of(m)
+  if type(m.content) == "string" then return m.content end
+  local out = {}
+  for _, part in ipairs(table_of(m.content)) do out[#out + 1] = text(part.text) end
+  return table.concat(out, "\n")
+end
+
+function M.provider.embed.request(req, model)
+  local body = {}
+  for name, value in pairs(req.params) do body[name] = value end
+  body.model, body.input = model.model, json.array {}
+  for i, m in ipairs(req.messages) do body.input[i] = text_of(m) end
+  local path, headers = address("/embeddings", model, "application/json")
+  return { path = path, headers = headers, body = json.order(body, { "model", "input" }) }
 end
 
 return M

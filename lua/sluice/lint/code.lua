@@ -110,12 +110,16 @@ function M.subjects(kept, defined)
   local out_library = require("sluice.exchange").out
   for _, m in ipairs(kept.gateway.models) do
     add(m.answer, ('the model "%s"'):format(m.name), { params = { [2] = out_library } })
-    if m.dialect then add(m.dialect.request, ('the dialect "%s"'):format(m.dialect.name), { no_wait = true }) end
+    for _, field in ipairs { "request", "event", "error", "embed_request", "embed_answer" } do
+      if m.dialect then add(m.dialect[field], ('the dialect "%s"'):format(m.dialect.name), { no_wait = true }) end
+    end
   end
   for _, r in ipairs(kept.gateway.routes) do
     for _, p in ipairs(r.policies) do add(p.only_if, "the condition of sluice.only_if", { no_wait = true }) end
-    for _, field in ipairs { "read", "error" } do
-      if r.front then add(r.front[field], ('the front "%s"'):format(r.front.name), { no_wait = true }) end
+    for _, f in ipairs(r.fronts or {}) do
+      for _, field in ipairs { "read", "error", "begin", "open", "close", "tool", "finish", "fault", "whole", "respond" } do
+        if type(f[field]) == "function" then add(f[field], ('the front "%s"'):format(f.name), { no_wait = true }) end
+      end
     end
   end
   return out

@@ -99,6 +99,7 @@ local echo = { name = "echo", provider = {
     example = [[open = function(_, block) if block.channel == "content" then return nil, 'data: {"text":', "}\n\n" end end]] },
   { "front.close?", "fun(answer: table, block: table): string?", "It ends.", params = { answer = "As for `front.begin`.", block = "Which." },
     example = [[close = function() return "data: {\"end\":true}\n\n" end]] },
+  { "front.gather?", "boolean", "`close` is told the whole text of its block, block.text." },
   { "front.fault?", "fun(answer: table, err: sluice.Error, body: table): string", "A failure within the stream; without it an event with what error returned.",
     params = { answer = "As for `front.begin`.", err = "See `err.code`.", body = "What error made of it." },
     example = [[fault = function(_, _, body) return "event: error\ndata: " .. sluice.json.encode(body) .. "\n\n" end]] },
@@ -109,7 +110,7 @@ local echo = { name = "echo", provider = {
   { "front.respond?", "fun(req: sluice.Request, names: string[]): table", "Answers by itself, with a document; no model is asked.",
     params = { req = "The request.", names = "The models that clients of the route may ask for." },
     example = [[respond = function(_, names) return { models = sluice.json.array(names) } end]] },
-  { "front.read", "fun(req: sluice.Request): sluice.Verdict?", "Reads the request: sets `req.messages` and what else it finds. It may be run again, and must then "
+  { "front.read?", "fun(req: sluice.Request): sluice.Verdict?", "Reads the request: sets `req.messages` and what else it finds. It may be run again, and must then "
     .. "find the same.", params = { req = "The request, with query and body." },
     example = [[
 local lines = { name = "lines", front = {

@@ -84,6 +84,22 @@ end
 
 -- ---- the rest
 
+-- Their names, one when all are the same.
+local function fronts(r)
+  local names, seen = {}, {}
+  for _, f in ipairs(r.fronts) do
+    if not seen[f.name] then names[#names + 1], seen[f.name] = f.name, true end
+  end
+  return #names == 1 and names[1] or array(names)
+end
+
+local function offers(r)
+  if not r.table.offers then return nil end
+  local out = {}
+  for i, name in ipairs(r.table.offers.names) do out[i] = { name, array(r.table.offers.plans[name]) } end
+  return members(out)
+end
+
 local function route(r, path)
   if r.files then return members { { "path", array(r.paths) }, { "files", r.files } } end
   local policies, off = array {}, array {}
@@ -92,7 +108,8 @@ local function route(r, path)
     if o.path:sub(1, #path + 1) == path .. "." then off[#off + 1] = o.name end
   end
   return members {
-    { "path", array(r.paths) }, { "front", r.front.name }, { "target", array(r.plan) }, { "timeout", clocks(r.clocks) }, { "heartbeat", picture.duration(r.heartbeat) },
+    { "path", array(r.paths) }, { "front", fronts(r) }, { "models", offers(r) }, { "target", array(r.plan) }, { "timeout", clocks(r.clocks) },
+    { "heartbeat", picture.duration(r.heartbeat) },
     { "policies", policies }, { "off", #off > 0 and off or nil },
   }
 end
@@ -100,7 +117,7 @@ end
 local function model(m)
   return members {
     { "provider", m.dialect and m.dialect.name }, { "model", m.table.model }, { "url", m.url }, { "key", text(m.table.key) }, { "ca", m.ca },
-    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) },
+    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options },
   }
 end
 

@@ -54,6 +54,7 @@ local function head_rows(r)
     rows[#rows + 1] = { i == 1 and "model" or "or", model_text(m) }
     rows[#rows + 1] = { "", timeouts_text(m.timeouts) }
   end
+  if r.offers then rows[#rows + 1] = { "offers", table.concat(r.offers, ", ") } end
   rows[#rows + 1] = { "heartbeat", "a comment after " .. r.heartbeat .. " of silence" }
   if #r.off > 0 then rows[#rows + 1] = { "off", table.concat(r.off, ", ") } end
   return text.columns(rows, "  ")

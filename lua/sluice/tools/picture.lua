@@ -194,8 +194,13 @@ end
 -- `path`: where the route stands in the file, such as "routes.ask".
 function M.route(gateway, r, path)
   if r.files then return order({ name = r.name, paths = array(r.paths), files = r.files }, { "name", "paths", "files" }) end
+  local fronts, methods, seen = {}, {}, {}
+  for _, f in ipairs(r.fronts) do
+    if not seen[f.name] then fronts[#fronts + 1], methods[#methods + 1], seen[f.name] = f.name, f.methods, true end
+  end
+  local offers = r.table.offers
   local out = {
-    name = r.name, paths = array(r.paths), front = r.front.name, methods = r.front.methods, heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
+    name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "), offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
@@ -212,7 +217,7 @@ function M.route(gateway, r, path)
   for i, shadow in ipairs(r.shadows or {}) do
     out.monitored[i] = order({ policy = r.policies[shadow.policy + 1].name, hooks = hooks_of(r, shadow.hooks), filters = filters_of(r, shadow.filters) }, { "policy", "hooks", "filters" })
   end
-  return order(out, { "name", "paths", "front", "methods", "models", "heartbeat", "policies", "off", "hooks", "filters", "monitored" })
+  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "policies", "off", "hooks", "filters", "monitored" })
 end
 
 function M.service(s)

@@ -1,0 +1,128 @@
+-- For dialects_spec.lua and its neighbours: a policy that answers with what a dialect's functions say, called in the sandbox as the core calls them.
+-- The question is JSON: { call = "read" | "request" | "play" | "whole" | "event" | "error" | "respond", dialect = NAME, ... }; so is the answer.
+local sluice = require "sluice"
+
+local json = sluice.json
+
+local DIALECTS = {}
+for _, name in ipairs { "openai", "openai_completions", "openai_embeddings", "openai_models", "responses", "ui" } do DIALECTS[name] = require("sluice.dialects." .. name) end
+
+local P = sluice.policy { name = "dialects" }
+
+local function front(want) return DIALECTS[want.dialect].front end
+local function provider(want) return DIALECTS[want.dialect].provider end
+
+local calls = {}
+
+-- The canonical request; body: what the client sent, a text or what becomes JSON.
+function calls.read(want)
+  local req = { body = type(want.body) == "string" and want.body or json.encode(want.body), path = want.path or "/" }
+  local verdict = front(want).read(req)
+  if verdict then return verdict end
+  req.body, req.path = nil, nil
+  return req
+end
+
+local function request(want, make)
+  local req = want.body and calls.read { dialect = want.front, body = want.body } or want.req
+  if tostring(req):find "^<sluice" then return req end
+  req.params = req.params or {}
+  local before = json.encode(req)
+  local made = make(req, want.model or { model = "m" })
+  if json.encode(req) ~= before then error "request() changed what it was given" end
+  return made
+end
+
+-- What is sent upstream, for a canonical request (req) or for one that a front reads (front, body).
+function calls.request(want) return request(want, provider(want).request) end
+function calls.embed(want) return request(want, provider(want).embed.request) end
+
+-- What is sent to a client: begin, then each step { channel =, texts = } or { tool = }, finish or fault.
+local function blank(want)
+  return { id = "0123456789abcdef01234567", created = 1731000000, model = want.model or "smart", stream = true, include_usage = want.include_usage or false, sequence = 0,
+    request = want.req or { params = {}, messages = {} }, finish = {}, n = want.n or 1 }
+end
+
+local function ended(answer, want)
+  for i, word in ipairs(want.finish or { "stop" }) do answer.finish[i - 1] = word end
+  answer.usage = want.usage
+end
+
+function calls.play(want)
+  local f, answer, out, calls_of = front(want), blank(want), {}, {}
+  local function add(bytes) out[#out + 1] = bytes or "" end
+  add(f.begin and f.begin(answer))
+  for index, step in ipairs(want.steps) do
+    local choice = step.choice or 0
+    if step.tool and f.tool then
+      calls_of[choice] = (calls_of[choice] or -1) + 1
+      add(f.tool(answer, { index = calls_of[choice], choice = choice, id = step.tool.id, name = step.tool.name, arguments = step.tool.arguments }))
+    elseif step.channel then
+      local block = { choice = choice, channel = step.channel, index = index - 1 }
+      local bytes, before, after = f.open(answer, block)
+      add(bytes)
+      for _, text in ipairs(before and step.texts or {}) do
+        local n
+        before, n = before, answer.sequence
+        local counted, numbers = before:gsub("\1", ("%d"):format(n))
+        answer.sequence = n + numbers
+        add(counted .. json.encode(text) .. after)
+      end
+      if before and f.close then add(f.close(answer, { choice = choice, channel = step.channel, index = index - 1, text = f.gather and table.concat(step.texts) or nil })) end
+    end
+  end
+  if want.fault then
+    add(f.fault and f.fault(answer, want.fault, f.error(want.fault)) or "data: " .. json.encode(f.error(want.fault)) .. "\n\n")
+  else
+    ended(answer, want)
+    add(f.finish(answer))
+  end
+  return table.concat(out)
+end
+
+-- The document for a client that does not stream, for the same steps.
+function calls.whole(want)
+  local answer = blank(want)
+  ended(answer, want)
+  answer.blocks = {}
+  for i, step in ipairs(want.steps) do answer.blocks[i] = { choice = step.choice or 0, tool = step.tool, channel = step.channel, text = step.texts and table.concat(step.texts) } end
+  return front(want).whole(answer)
+end
+
+-- What a rare event says, as a list of { what, ... }.
+function calls.event(want)
+  local said = json.array {}
+  local out = {
+    text = function(_, channel, text, choice) said[#said + 1] = { "text", channel, text, choice or 0 } end,
+    tool = function(_, t) said[#said + 1] = { "tool", t } end,
+    finish = function(_, word, choice) said[#said + 1] = { "finish", word, choice or 0 } end,
+    usage = function(_, u) said[#said + 1] = { "usage", u } end,
+    model = function(_, name) said[#said + 1] = { "model", name } end,
+    error = function(_, e) said[#said + 1] = { "error", e } end,
+    done = function() said[#said + 1] = { "done" } end,
+  }
+  provider(want).event(want.event, out)
+  return said
+end
+
+function calls.error(want)
+  if want.err then return front(want).error(want.err) end
+  return provider(want).error(want.status, want.body) or {}
+end
+
+function calls.respond(want) return front(want).respond({ path = want.path }, want.names) end
+
+-- Where things stand, for a reader of recorded streams.
+function calls.places(want)
+  local p = provider(want)
+  return { kind = p.kind, places = p.places, events = p.events, rare = p.rare, ends = p.ends, done = p.done }
+end
+
+function P.validate(req)
+  local want = json.decode(req:last_user())
+  local said = calls[want.call](want)
+  if tostring(said):find "^<sluice" then return said end
+  return sluice.reply(type(said) == "string" and said or json.encode(said))
+end
+
+return P
