@@ -117,7 +117,7 @@ end
 local function model(m)
   return members {
     { "provider", m.dialect and m.dialect.name }, { "model", m.table.model }, { "url", m.url }, { "key", text(m.table.key) }, { "ca", m.ca },
-    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options },
+    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options and data(m.options) },
   }
 end
 

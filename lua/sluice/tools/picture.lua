@@ -200,7 +200,8 @@ function M.route(gateway, r, path)
   end
   local offers = r.table.offers
   local out = {
-    name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "), offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
+    name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "),
+    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
