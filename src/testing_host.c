@@ -178,7 +178,7 @@ void testing_say_loaded(struct play *p)
     done(p);
 }
 
-const struct desk_host testing_desk = { host_now, host_service, host_service_cancel };
+const struct desk_host testing_desk = { host_now, host_service, host_service_cancel, NULL };
 
 const struct stream_host testing_host = {
     .now = host_now, .read_body = host_read_body, .reply = host_reply, .head = host_head, .write = host_write, .end = host_end,

@@ -83,7 +83,7 @@ static void a_failed_allocation_hurts_one_exchange(void)
             }
             call_finish(&c);
             failure_set(&f, 500, "x", "why");
-            exchange_shape_error(&w.x, &f);
+            exchange_shape_error(&w.x, &f, NULL, NULL);
             exchange_error_body(&w.x, &f, &body);
             CHECK(body.len > 10);
             exchange_close(&w.x);

@@ -29,12 +29,34 @@ static void destroy(struct named *n)
     free(c);
 }
 
+/* ---- shown */
+
+static void settings(struct named *n, struct named_figure ret[NAMED_FIGURES])
+{
+    uint64_t window = atomic_load(&((struct counter *)n)->window_ms);
+
+    ret[0] = (struct named_figure){ "window_ms", window ? (double)window : -1 };
+}
+
+static bool figures(const struct named_figure *set, const void *payload, const struct named_times *t, struct named_figure ret[NAMED_FIGURES], double *rank)
+{
+    const struct count *c = payload;
+    double ends_in = set[0].value < 0 ? -1 : (double)c->window + set[0].value - (double)t->unix_ms;
+
+    ret[0] = (struct named_figure){ "value", c->sum };
+    ret[1] = (struct named_figure){ "ends_in_ms", ends_in };
+    *rank = c->sum;
+    return set[0].value < 0 || ends_in > 0;
+}
+
 static struct named *create(void)
 {
+    static const struct named_view view = { settings, figures };
     struct counter *c = mem_alloc(sizeof *c);
 
     c->named.destroy = destroy;
     c->named.keys = &c->keys;
+    c->named.view = &view;
     keyed_init(&c->keys, sizeof(struct count), NULL);
     return &c->named;
 }

@@ -233,6 +233,19 @@ size_t keyed_count(struct keyed *k)
     return n;
 }
 
+void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg)
+{
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        struct keyed_shard *s = &k->shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        for (size_t chain = 0; chain < s->n_slots; chain++)
+            for (const struct keyed_record *r = s->slots[chain]; r; r = r->next)
+                see(arg, (const char *)r->payload + k->payload, r->len, r->payload, r->weight + keyed_takes(k, r->len));
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 /* ---- copies */
 
 struct keyed_copy {

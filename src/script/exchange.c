@@ -91,6 +91,7 @@ void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int 
     call_begin(c, x->gateway->vm, budget_ms);
     c->exchange = x;
     c->by = (struct call_by){ x->id, x->route->name, x->route->policies[policy].name, hook };
+    c->meter.on = x->metered;
 }
 
 enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job)
@@ -108,6 +109,7 @@ enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction e
 
     call_begin(c, x->gateway->vm, budget_ms);
     c->exchange = x;
+    c->meter.on = x->metered;
     c->no_wait = no_wait ? no_wait : "this is no hook";
     state = exchange_start(c, entry, job);
     assert(state != CALL_WAITS);
@@ -268,6 +270,7 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
     call_begin(c, x->gateway->vm, HOOK_MS);
     c->exchange = x;
     c->may_output = true;
+    c->meter.on = x->metered;
     return exchange_start(c, answer_entry, &job);
 }
 
@@ -328,4 +331,40 @@ size_t exchange_headers(struct exchange *x, struct header *ret, size_t max)
 void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {
     pairs_of(x, X_TAGS, fn, arg);
+}
+
+/* ---- whom it is for */
+
+struct key_job { struct exchange *x; struct buf *ret; };
+
+static int key_entry(lua_State *L)                     /* (job) */
+{
+    struct key_job *job = lua_touserdata(L, 1);
+    const char *s;
+    size_t len;
+
+    exchange_push(L, job->x);
+    if (lua_rawgeti(L, -1, X_SHARED) != LUA_TTABLE)
+        return 0;
+    if (lua_getfield(L, -1, "key") == LUA_TTABLE)
+        lua_getfield(L, -1, "id");                     /* a script's table: perhaps its function */
+    s = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER ? lua_tolstring(L, -1, &len) : NULL;
+    if (s)
+        buf_append(job->ret, s, len);
+    lua_settop(L, 0);
+    lua_pushboolean(L, s != NULL);
+    return 1;
+}
+
+bool exchange_key(struct exchange *x, struct buf *ret)
+{
+    struct key_job job = { x, ret };
+    struct call c;
+    bool found;
+
+    if (x->ref == LUA_NOREF)
+        return false;
+    found = exchange_run(x, &c, key_entry, &job, HOOK_MS, "this is no hook") == CALL_RETURNED && c.n_results == 1 && lua_toboolean(c.co, -1);
+    call_finish(&c);
+    return found;
 }

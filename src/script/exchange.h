@@ -49,6 +49,7 @@ struct exchange {
     const struct gateway *gateway;
     const struct route *route;
     const char *id;                                    /* of the stream; lives as long */
+    bool metered;                                      /* its calls note what they cost (call.meter) */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
     struct slot *slots;                                /* that its hooks took; given back by exchange_release */
@@ -131,8 +132,8 @@ struct upstream_request {
 int exchange_request(struct exchange *x, const struct model *m, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
 
-/* Runs all error hooks of the route (they may not wait) and lets them change *f. Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
-void exchange_shape_error(struct exchange *x, struct failure *f);
+/* Runs all error hooks of the route (they may not wait) and lets them change *f; tells `ran` of each (NULL: nobody). Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
+void exchange_shape_error(struct exchange *x, struct failure *f, void (*ran)(void *arg, int policy, const struct call *c, bool failed), void *arg);
 void exchange_error_body(struct exchange *x, const struct failure *f, struct buf *out);
 
 /* The headers that ctx:header set so far, in order. Strings live until the next call into Lua. Returns how many of at most `max`. */
@@ -146,6 +147,8 @@ struct summary {                                       /* what log(sum, ctx) see
     int64_t usage_in, usage_out;                       /* -1: not reported */
 };
 void exchange_summary(struct exchange *x, const struct summary *s);
+/* Whom policies say that the client is: ctx.key where it is a text, else ctx.key.id. False: nobody. */
+bool exchange_key(struct exchange *x, struct buf *ret);
 /* Calls fn for each ctx:tag(name, value) so far, values as text. */
 void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg);
 

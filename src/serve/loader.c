@@ -75,7 +75,7 @@ static void wait_until(struct loader *l, uint64_t at)
 
 int loader_init(struct loader *l, struct gateway *g, struct buf *complaints)
 {
-    static const struct desk_host network = { host_now, host_service, host_service_cancel };
+    static const struct desk_host network = { host_now, host_service, host_service_cancel, NULL };
     struct inits in;
     uint64_t at;
 

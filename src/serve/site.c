@@ -14,6 +14,7 @@
 #include "script/vm.h"
 #include "serve/generation.h"
 #include "serve/visit.h"
+#include "serve/watches.h"
 
 #define LAG_MS 10                                      /* a loop turn longer than this is counted */
 #define TICK_MS 500
@@ -294,6 +295,7 @@ static void free_site(struct site *s)
         let_go(s, s->canary);
     if (s->ground.generation)
         let_go(s, s->ground.generation);
+    watches_free(s->ground.watches);
     free(s);
 }
 
@@ -377,6 +379,18 @@ void site_on_full(struct site *s, void (*on_full)(void *owner), void *owner)
 {
     s->on_full = on_full;
     s->full_owner = owner;
+}
+
+void site_watch(struct site *s, struct watches *w)
+{
+    watches_free(s->ground.watches);
+    s->ground.watches = w;
+}
+
+void site_on_trace(struct site *s, void (*on_trace)(void *owner, unsigned watch, struct buf *text), void *owner)
+{
+    s->ground.on_trace = on_trace;
+    s->ground.trace_owner = owner;
 }
 
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)

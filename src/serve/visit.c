@@ -17,6 +17,7 @@
 #include "script/vm.h"
 #include "serve/errand.h"
 #include "serve/generation.h"
+#include "serve/watches.h"
 #include "stream/stream.h"
 #include "wire/date.h"
 #include "wire/ip.h"
@@ -41,6 +42,7 @@ struct visit {
     struct stream *stream;
     struct upstream *upstream;
     uv_timer_t alarm;
+    const char *traced;                                /* its route's name, when its time line is kept; else NULL */
 };
 
 /* Scripts see the loop's time. */
@@ -275,11 +277,34 @@ static void on_alarm_closed(uv_handle_t *h)
     free(h->data);
 }
 
+/* Its time line goes to each who looks for it. */
+static void tell_trace(struct visit *v)
+{
+    const struct watches *w = v->ground->watches;
+    struct buf key = BUF_EMPTY, text = BUF_EMPTY;
+    const char *name = stream_key(v->stream, &key) ? buf_cstr(&key) : NULL;
+
+    for (size_t i = 0; w && i < w->n; i++) {
+        struct buf copy = BUF_EMPTY;
+
+        if (!watch_matches(&w->all[i], v->traced, name, key.len))
+            continue;
+        if (text.len == 0)
+            stream_trace(v->stream, name, &text);
+        buf_append(&copy, text.data, text.len);
+        v->ground->on_trace(v->ground->trace_owner, w->all[i].id, &copy);
+    }
+    buf_free(&key);
+    buf_free(&text);
+}
+
 static void host_closed(void *owner)
 {
     struct visit *v = owner;
 
     assert(!v->conn && !v->upstream);
+    if (v->traced)
+        tell_trace(v);
     stream_free(v->stream);
     v->stream = NULL;
     v->generation->users--;
@@ -362,12 +387,13 @@ void visit_start(struct visit_ground *g, struct generation *begins, struct conn 
 {
     struct visit *v = mem_alloc(sizeof *v);
     char id[25], ip[46];
-    struct stream_facts facts = { .id = id, .ip = ip, .request = request };
+    struct stream_facts facts = { .id = id, .ip = ip, .request = request, .trace = watches_may(g->watches, r->name) };
 
     v->ground = g;
     v->generation = begins;
     v->generation->users++;
     v->conn = c;
+    v->traced = facts.trace ? r->name : NULL;
     uv_timer_init(g->loop, &v->alarm);
     v->alarm.data = v;
     list_append(&g->visits, &v->link);

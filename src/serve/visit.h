@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "script/gateway.h"
 #include "wire/http.h"
@@ -14,6 +15,7 @@ struct generation;
 struct stream;
 struct upstream;
 struct visit;
+struct watches;
 
 /* What visits need of the site they belong to. */
 struct visit_ground {
@@ -25,6 +27,9 @@ struct visit_ground {
     struct list lingering;                             /* upstream transfers whose answer is complete, ending by themselves */
     int64_t unix_offset;                               /* wall clock minus loop clock, ms */
     uint64_t random;
+    struct watches *watches;                           /* who wants to see time lines; NULL: nobody */
+    void (*on_trace)(void *owner, unsigned watch, struct buf *text);   /* takes the text */
+    void *trace_owner;
 };
 
 /* Takes the request, which begins with that generation; call inside on_request. */

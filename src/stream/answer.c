@@ -209,7 +209,7 @@ void answer_failure(struct stream *s, struct failure *f)
     struct buf body = BUF_EMPTY;
 
     if (s->exchange_ok) {
-        exchange_shape_error(&s->exchange, f);
+        exchange_shape_error(&s->exchange, f, trace_error_hook, s);
         exchange_error_body(&s->exchange, f, &body);
     } else {
         buf_puts(&body, "{\"error\":");

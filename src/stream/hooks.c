@@ -20,6 +20,8 @@ static bool failed(struct stream *s)
     bool open = s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook);
 
     policy_failed(s, entry_of(s)->policy, hook_names[s->hook], s->call.message);
+    if (s->trace)
+        trace_failed(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s));
     if (!open) {
         stream_call_failed(s, p->name, hook_names[s->hook]);
         return false;
@@ -36,6 +38,8 @@ static bool judged(struct stream *s)
     bool go_on = false;
 
     exchange_verdict(&s->exchange, &s->call, s->hook, s->hook_at, &v);
+    if (s->trace)
+        trace_returned(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s), &v);
     call_finish(&s->call);
     switch (v.kind) {
     case VERDICT_PASS:
@@ -65,20 +69,24 @@ static bool judged(struct stream *s)
         break;
     case VERDICT_REPLY:
         stream_finish_word(s, &v);
+        stream_ended_by(s, p->name, hook_names[s->hook]);
         answer_reply(s, &v);
         stream_close(s, REASON_REPLIED);
         break;
     case VERDICT_STOP:
         stream_finish_word(s, &v);
+        stream_ended_by(s, p->name, hook_names[s->hook]);
         answer_stop(s, &v);
         stream_close(s, REASON_STOPPED);
         break;
     case VERDICT_WRONG:
         policy_failed(s, entry_of(s)->policy, hook_names[s->hook], v.wrong);
-        if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
+        if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook)) {
             go_on = true;
-        else
+        } else {
+            stream_ended_by(s, p->name, hook_names[s->hook]);
             stream_fail(s, REASON_POLICY_ERROR);
+        }
         break;
     }
     verdict_free(&v);
@@ -116,6 +124,8 @@ static bool took(struct stream *s, enum call_state got)
         services_drop(s, &s->call);
         if (s->hook != HOOK_LOG)
             return returned(s);
+        if (s->trace)
+            trace_returned(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s), &(struct verdict){ .kind = VERDICT_PASS });
         call_finish(&s->call);
         return true;
     }
@@ -131,6 +141,8 @@ static void run(struct stream *s)
 
         if (turn == POLICY_REFUSES)
             return;
+        if (s->trace)
+            trace_begins(s);
         if (turn == POLICY_RUNS && !took(s, exchange_hook(&s->exchange, &s->call, s->hook, s->hook_at)))
             return;
     }
