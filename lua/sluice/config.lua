@@ -4,12 +4,12 @@ local host = require "sluice.host"
 local complain = require "sluice.complain"
 local dialect = require "sluice.dialect"
 local frozen = require "sluice.frozen"
+local hosts = require "sluice.hosts"
 local locate = require "sluice.locate"
 local policy = require "sluice.policy"
 local prepare = require "sluice.prepare"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
-local services = require "sluice.service"
 local suggest = require "sluice.suggest"
 local wanted = require "sluice.wanted"
 
@@ -128,28 +128,7 @@ local function model(v, at)
   return m
 end
 
--- ---- services
-
-local service_record = schema.record({
-  url = { url }, auth = { key }, ca = { certificates }, timeout = { schema.duration }, connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) },
-  max_body = { schema.size }, answer = { schema.func },
-}, "a service")
-
-local function service(v, at)
-  if type(v) == "function" then v = { answer = v } end
-  if type(v) ~= "table" then
-    return at:complain(('must be a table or a function, such as { url = "http://directory.internal:8000" } or function(call) ... end, is %s'):format(schema.show(v)))
-  end
-  local s, meant = service_record(v, at)
-  if v.answer ~= nil then
-    for k in pairs(v) do
-      if k ~= "answer" then at:child(k):complain(('a service with an answer function has no %s'):format(tostring(k))) end
-    end
-  elseif v.url == nil and not meant.url and not meant.answer then
-    at:complain('"url" is missing, such as url = "http://directory.internal:8000" (or answer = function(call))')
-  end
-  return s
-end
+local service = hosts.checker { url = url, key = key, certificates = certificates }
 
 -- ---- routes
 
@@ -266,7 +245,10 @@ end
 local function check_wanted(c, meant)
   local check_model, check_service = declared(c, meant, "model", "models", "known"), declared(c, meant, "service", "services", "declared")
   for _, w in ipairs(wanted.model) do check_model(w[1], w[2]) end
-  for _, w in ipairs(wanted.service) do check_service(w[1], w[2]) end
+  for _, w in ipairs(wanted.service) do
+    check_service(w[1], w[2])
+    hosts.check_kind(c.services or {}, w[1], w[3], w[2])
+  end
 end
 
 -- Names that must agree with each other: models, paths.
@@ -374,23 +356,6 @@ local function normal_route(r)
   }
 end
 
--- Those with a host are for C; a function is called where it is asked for.
-local function normal_services(list)
-  local hosts, functions = {}, {}
-  for _, s in ipairs(list) do
-    local v = s.value
-    services.answers[s.name], services.auth[s.name] = v.answer, v.auth
-    if v.answer then
-      functions[#functions + 1] = { name = s.name, answer = v.answer }
-    else
-      hosts[#hosts + 1] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 1500, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
-        max_body = v.max_body or 1024 * 1024 }
-      services.index[s.name] = #hosts
-    end
-  end
-  return hosts, functions
-end
-
 -- Each policy's init, once however many routes it is on.
 local function inits(routes)
   local out, seen = {}, {}
@@ -421,7 +386,7 @@ function M.check(result, main, for_spec)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
-  if for_spec then c.services = services.declare(c.services or {}) end
+  if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services
   if complain.any() then return nil end
 
@@ -436,7 +401,7 @@ function M.check(result, main, for_spec)
   }
   for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
-  out.services, out.lua_services = normal_services(c.services or {})
+  out.services, out.lua_services = hosts.normal(c.services or {})
   out.inits = inits(c.routes)
   return out, at
 end

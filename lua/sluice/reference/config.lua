@@ -41,7 +41,7 @@ models = {
 
   { "config.services?", "table<string, sluice.ServiceSettings>", "The only hosts that policies can reach (or functions in their place), by the names that sluice.service takes.",
     example = [[services = { directory = { url = "http://127.0.0.1:8000", auth = sluice.secret "DIRECTORY_API_KEY", timeout = "500ms" } }]] },
-  { "service.url?", "string", "The base of its URLs." },
+  { "service.url?", "string", 'The base of its URLs; or "redis://HOST:PORT/DATABASE" of a Redis server, for `sluice.redis` and for counters and limiters with a store.' },
   { "service.answer?", "async fun(call: table): (string|table|nil)",
     "A Lua service, in place of a host: it is called with { service, method, path, query, headers, body, json } and returns { status =, headers =, body = or json = }, "
     .. "a text, or nil (then it was not to be reached). It runs within the hook that asks and may wait. The default of an example, or a mock.",
@@ -51,11 +51,13 @@ services = { directory = function(call)
   if call.query.key ~= "k1" then return { status = 404 } end
   return { json = { name = "acme", tier = "gold" } }
 end }]] },
-  { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header." },
+  { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header. To a Redis server: its password." },
+  { "service.user?", "string", "Of a Redis server: who we are, beside the password in auth." },
+  { "service.prefix?", "string", 'Of a Redis server: what the keys of counters and limiters begin with; "sluice:" by default. Gateways with another prefix do not share them.' },
   { "service.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
   { "service.timeout?", "sluice.Duration", 'For a whole call; "1500ms" by default, since all waits of one filter call may take 2 s. A call may say otherwise.' },
   { "service.connect?", "sluice.Duration", "Until the service is reached." },
-  { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default." },
+  { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default; 32 for a Redis server, where each takes a connection." },
   { "service.max_body?", "sluice.Size", 'The largest answer that is taken; "1mb" by default.' },
 
   { "model.provider?", "string|table", 'What the upstream speaks: "openai", or a dialect of your own (see `provider.request`).' },
