@@ -62,6 +62,22 @@ local limits = schema.record({
   head_timeout = { schema.duration }, body_timeout = { schema.duration }, idle_timeout = { schema.duration }, write_stall = { schema.duration },
 }, "limits", "{ connections = 1000 }")
 
+local snapshot_record = schema.record({
+  file = { schema.text("a file name", "."), required = 'such as file = "counters.snap"' }, every = { schema.duration },
+}, "snapshot", '{ file = "counters.snap", every = "10s" }')
+
+-- Where counters are kept over a restart. The file need not be there yet, its directory must.
+local function snapshot(v, at)
+  if schema.unset(v) then return nil end
+  local s = snapshot_record(type(v) == "string" and { file = v } or v, at)
+  if not s or not s.file then return s end
+  s.file = sandbox.resolve(s.file)
+  local directory = s.file:match "^(.*)/[^/]*$" or "."
+  if not host.directory(directory == "" and "/" or directory) then at:complain(("there is no directory %s to write it into"):format(directory)) end
+  if s.every and s.every < 100 then at:complain "every must be 100ms or more" end
+  return s
+end
+
 -- ---- models
 
 local function url(v, at)
@@ -204,7 +220,7 @@ local whole = schema.record({
   api = { api_version, required = "write api = 1" },
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
-  memory = { schema.size }, generations = { schema.integer(2, 64) },
+  snapshot = { snapshot }, memory = { schema.size }, generations = { schema.integer(2, 64) },
   services = { schema.map(service, "a service", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
@@ -393,7 +409,8 @@ function M.check(result, main, for_spec)
   local l = c.limits or {}
   local out = {
     host = c.listen.host, port = c.listen.port, trusted = c.trusted_proxies or {}, workers = c.workers or 0, drain = c.drain or 30000,
-    memory = c.memory or 0, generations = c.generations or 4, models = {}, routes = {},
+    memory = c.memory or 0, generations = c.generations or 4, snapshot = c.snapshot and c.snapshot.file,
+    snapshot_every = c.snapshot and (c.snapshot.every or 10000), models = {}, routes = {},
     limits = {
       head_bytes = l.head or 0, body_bytes = l.body or 0, connections = l.connections or 0, head_ms = l.head_timeout or 0,
       body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,

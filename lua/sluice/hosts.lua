@@ -93,7 +93,8 @@ function M.normal(list)
       if type(v.url) == "table" then
         h.url, h.place, h.redis, h.port, h.db, h.user, h.auth = nil, show_place(v.url), v.url.host, v.url.port, v.url.db, v.user, v.auth
         if h.max_parallel == 0 then h.max_parallel = REDIS_CALLS end
-        redis.prefix[s.name] = v.prefix or "sluice:"
+        h.prefix = v.prefix or "sluice:"
+        redis.prefix[s.name] = h.prefix
       end
       hosts[#hosts + 1] = h
       services.index[s.name] = #hosts

@@ -233,6 +233,20 @@ size_t keyed_count(struct keyed *k)
     return n;
 }
 
+void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload), void *arg)
+{
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        struct keyed_shard *s = &k->shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        list_each(it, &s->used) {
+            const struct keyed_record *r = list_of(it, struct keyed_record, used);
+            see(arg, (const char *)r->payload + k->payload, r->len, r->payload);
+        }
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 /* ---- copies */
 
 struct keyed_copy {

@@ -47,6 +47,8 @@ void keyed_pin(struct keyed_at *at, bool pinned);      /* a pinned record does n
 void keyed_trim(struct keyed *k, size_t most);         /* a smaller bound of bytes */
 size_t keyed_takes(const struct keyed *k, size_t len); /* what a record with a key of that length takes by itself: its memory, the allocator's, its chain */
 size_t keyed_count(struct keyed *k);
+/* Each record but the pinned ones, those unused longest first within a shard, which is locked meanwhile. */
+void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload), void *arg);
 size_t keyed_bytes(struct keyed *k);
 
 /* All records but the pinned ones, in order; and back, in place of what the table holds then (NULL: it is emptied). */

@@ -218,6 +218,8 @@ static void whole(struct loaded *o, lua_State *L)
     g->memory = (size_t)read_number(L, "memory");
     g->generations = (unsigned)read_number(L, "generations");
     g->digest = read_text(o, L, "digest");
+    g->snapshot = read_text(o, L, "snapshot");
+    g->snapshot_ms = (uint64_t)read_number(L, "snapshot_every");
     limits(L, g);
     g->n_trusted = read_list(L, "trusted");            /* t trusted */
     g->trusted = read_array(o, g->n_trusted, sizeof *g->trusted);

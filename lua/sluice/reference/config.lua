@@ -2,10 +2,11 @@
 return {
   title = "Configuration",
   text = "`return sluice.config { ... }` ends the gateway file. Numbers and sizes may be given as texts, as sluice.env gives them. A reload (SIGHUP) reads models, routes and "
-    .. "policies again; address, workers, generations and limits count at the start only.",
+    .. "policies again; address, workers, generations, the snapshot and limits count at the start only.",
   classes = {
     { "config", "sluice.Config", "What sluice.config takes.", exact = true },
     { "limits", "sluice.Limits", "What a client may send and hold.", exact = true },
+    { "snapshot", "sluice.Snapshot", "Where counters are kept, and how often.", exact = true },
     { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
@@ -29,7 +30,13 @@ models = {
     .. "with a fresh one, from the same files; what runs ends with what it began with." },
   { "config.generations?", "integer", "How many readings of the file may be in use at a time, the current one among them; 4 by default, 2 at least. Beyond, a reload waits for the "
     .. "streams of the oldest to end; `sluice reload --force` ends them." },
+  { "config.snapshot?", "string|sluice.Snapshot", "A file that the counters of this gateway are kept in over a restart (those with a store need none): written every 10 s and at the end, read at the "
+    .. "start. One that is damaged or of another version is refused with a line in the log, and all begin at nothing. Keys of more than 128 bytes begin anew. One file for one gateway; it "
+    .. "holds the keys that policies count by, and is readable by its owner alone." },
   { "config.limits?", "sluice.Limits", "What a client may send and hold." },
+
+  { "snapshot.file", "string", "Relative to the gateway file; its directory must be there." },
+  { "snapshot.every?", "sluice.Duration", '"10s" by default: what was counted since then is lost when the process is killed.' },
 
   { "limits.head?", "sluice.Size", 'Request line and headers; "64kb" by default. Beyond: 431.' },
   { "limits.body?", "sluice.Size", '"1mb" by default. Beyond: 413.' },
