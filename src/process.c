@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "control.h"
 #include "dev.h"
+#include "keeping.h"
 #include "base/named.h"
 #include "net/server.h"
 #include "script/gateway.h"
@@ -354,6 +355,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&p->loop);
+    struct keeping *keeping = keeping_open(&p->loop, checked);
     uv_async_init(&p->loop, &p->ended, on_ended);
     p->ended.data = p;
     uv_async_init(&p->loop, &p->crowded, on_crowded);
@@ -380,6 +382,8 @@ int process_run(const struct process_options *options, const struct gateway *che
     log_metrics(p);
     for (int i = 0; i < p->serving.n_workers; i++)
         worker_close(p->serving.workers[i]);
+    keeping_close(keeping);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
     log_say(LOG_INFO, "stopped", "all streams ended");
     uv_loop_close(&p->loop);
     serving_end(&p->serving);

@@ -1,6 +1,7 @@
 -- The calls that script/ makes into Lua for an exchange, gathered from the files that say what a request, a context and an answer's steps look like.
 local host = require "sluice.host"
 local frozen = require "sluice.frozen"
+local store = require "sluice.store"
 local suggest = require "sluice.suggest"
 local known_sets = require "sluice.known"
 local record = require "sluice.record"
@@ -118,6 +119,8 @@ function M.block(when, unit, match, ctx, judges)
   end
   return true, kind, chars, overlap, matcher
 end
+
+M.give_back = store.give_back
 
 -- The front's JSON for an error.
 function M.error_body(x, front_error, ...)

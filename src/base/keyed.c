@@ -233,6 +233,11 @@ size_t keyed_count(struct keyed *k)
     return n;
 }
 
+static void show(const struct keyed *k, const struct keyed_record *r, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg)
+{
+    see(arg, (const char *)r->payload + k->payload, r->len, r->payload, r->weight + keyed_takes(k, r->len));
+}
+
 void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg)
 {
     for (int i = 0; i < KEYED_SHARDS; i++) {
@@ -241,7 +246,10 @@ void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t 
         pthread_mutex_lock(&s->lock);
         for (size_t chain = 0; chain < s->n_slots; chain++)
             for (const struct keyed_record *r = s->slots[chain]; r; r = r->next)
-                see(arg, (const char *)r->payload + k->payload, r->len, r->payload, r->weight + keyed_takes(k, r->len));
+                if (list_empty(&r->used))              /* pinned */
+                    show(k, r, see, arg);
+        list_each(it, &s->used)
+            show(k, list_of(it, struct keyed_record, used), see, arg);
         pthread_mutex_unlock(&s->lock);
     }
 }

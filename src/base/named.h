@@ -41,6 +41,7 @@ struct named *named_open(const char *kind, const char *name, struct named *(*cre
 void named_hold(struct named *n);                      /* one more close is needed; it is open */
 void named_close(struct named *n);
 void named_each(void (*see)(void *arg, struct named *n), void *arg);   /* those that somebody has open; each is open while it is seen, nothing is locked */
+void named_every(const char *kind, void (*see)(void *arg, struct named *n), void *arg);    /* of that kind; also those kept for the next open */
 void named_forget_idle(void);                          /* those that nobody has open */
 
 /* What all that somebody has open hold; and back: what is open then and was not there is emptied (NULL: all is). For specs. */

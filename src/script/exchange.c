@@ -35,6 +35,16 @@ void exchange_push_function(lua_State *L, const char *name)
     lua_remove(L, -2);                                 /* f */
 }
 
+int exchange_of(lua_State *L)
+{
+    const struct call *c = vm_of(L)->call;
+
+    if (!c || !c->exchange)
+        return 0;
+    exchange_push(L, c->exchange);
+    return 1;
+}
+
 #define BOX "sluice.box"
 
 void exchange_push_box(lua_State *L, int first, int n)
@@ -221,6 +231,44 @@ void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i,
     struct sayer who = { x->route->policies[entry->policy].name, hook_names[h], entry->fn_ref, hook_may[h] };
 
     read_result(x, c, &who, ret);
+}
+
+/* ---- what is reserved elsewhere */
+
+bool exchange_owes(const struct exchange *x)
+{
+    lua_State *L = x->gateway->vm->L;
+
+    int top = lua_gettop(L);
+
+    if (x->ref == LUA_NOREF)
+        return false;
+    exchange_push(L, x);                               /* x */
+    bool owes = false;
+    if (lua_rawgeti(L, -1, X_HELD) == LUA_TTABLE) {    /* x held? */
+        lua_pushnil(L);
+        owes = lua_next(L, -2) != 0;                   /* x held (reservation true)? */
+    }
+    lua_settop(L, top);
+    return owes;
+}
+
+static int give_back_entry(lua_State *L)               /* (exchange) */
+{
+    struct exchange *x = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    exchange_push_function(L, "give_back");            /* f */
+    exchange_push(L, x);                               /* f x */
+    lua_callk(L, 1, 0, 0, exchange_results);
+    return 0;
+}
+
+enum call_state exchange_give_back(struct exchange *x, struct call *c)
+{
+    call_begin(c, x->gateway->vm, HOOK_MS);
+    c->exchange = x;
+    return exchange_start(c, give_back_entry, x);
 }
 
 /* ---- gates */

@@ -139,6 +139,10 @@ void exchange_error_body(struct exchange *x, const struct failure *f, struct buf
 /* The headers that ctx:header set so far, in order. Strings live until the next call into Lua. Returns how many of at most `max`. */
 size_t exchange_headers(struct exchange *x, struct header *ret, size_t max);
 
+/* Whether something was reserved in a store elsewhere (lua/sluice/store.lua) and not settled; and the call that gives it back, which may wait. */
+bool exchange_owes(const struct exchange *x);
+enum call_state exchange_give_back(struct exchange *x, struct call *c);
+
 struct summary {                                       /* what log(sum, ctx) sees and what the log line says */
     const char *finish;                                /* "done" "client_closed" or the error's code */
     int status;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/fetch.h"
 #include "net/files.h"
+#include "net/redis.h"
 #include "net/server.h"
 #include "script/vm.h"
 #include "serve/generation.h"
@@ -393,6 +394,12 @@ void site_on_trace(struct site *s, void (*on_trace)(void *owner, unsigned watch,
     s->ground.trace_owner = owner;
 }
 
+static void close_ways(struct site *s)
+{
+    fetch_pool_close(s->ground.ways.fetch);
+    redis_pool_close(s->ground.ways.redis);
+}
+
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)
 {
     struct site *s = mem_alloc(sizeof *s);
@@ -413,11 +420,12 @@ int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port
         s->ground.random = uv_hrtime() | 1;
 
     start_clocks(s);
-    failed = fetch_pool_open(&s->ground.pool, loop);
+    failed = fetch_pool_open(&s->ground.ways.fetch, loop);
     if (!failed) {
+        s->ground.ways.redis = redis_pool_open(loop);
         failed = listen_at(s, port, workers);
         if (failed)
-            fetch_pool_close(s->ground.pool);
+            close_ways(s);
     }
     if (failed)
         stop_clocks(s);
@@ -445,7 +453,7 @@ static void on_server_closed(void *owner)
     struct site *s = owner;
 
     visit_sweep(&s->ground, true);
-    fetch_pool_close(s->ground.pool);
+    close_ways(s);
     stop_clocks(s);
 }
 

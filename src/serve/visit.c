@@ -15,7 +15,6 @@
 #include "net/fetch.h"
 #include "net/server.h"
 #include "script/vm.h"
-#include "serve/errand.h"
 #include "serve/generation.h"
 #include "serve/watches.h"
 #include "stream/stream.h"
@@ -189,7 +188,7 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
 
     list_init(&u->link);
     u->visit = v;
-    if (fetch_start(&u->fetch, v->ground->pool, &request, &fetch_news, u) != 0) {
+    if (fetch_start(&u->fetch, v->ground->ways.fetch, &request, &fetch_news, u) != 0) {
         free(u);
         return -1;
     }
@@ -232,7 +231,7 @@ static void on_answer(void *owner, struct service_call *w)
 static int host_service(void *owner, struct service_call *w)
 {
     struct visit *v = owner;
-    return errand_start(v->ground->pool, w, on_answer, v);
+    return errand_start(&v->ground->ways, w, on_answer, v);
 }
 
 static void host_service_cancel(void *owner, struct service_call *w)

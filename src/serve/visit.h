@@ -7,10 +7,10 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "script/gateway.h"
+#include "serve/errand.h"
 #include "wire/http.h"
 
 struct conn;
-struct fetch_pool;
 struct generation;
 struct stream;
 struct upstream;
@@ -21,7 +21,7 @@ struct watches;
 struct visit_ground {
     uv_loop_t *loop;
     struct generation *generation;                     /* what new requests begin with */
-    struct fetch_pool *pool;
+    struct errand_ways ways;                           /* to upstreams and services */
     struct metrics *metrics;
     struct list visits;                                /* running ones */
     struct list lingering;                             /* upstream transfers whose answer is complete, ending by themselves */

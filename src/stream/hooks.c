@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/log.h"
 #include "script/vm.h"
 #include "stream/inside.h"
 
@@ -132,6 +133,34 @@ static bool took(struct stream *s, enum call_state got)
     return false;
 }
 
+static void gave_back(struct stream *s, enum call_state got)
+{
+    if (got == CALL_WAITS) {
+        if (s->due[CLOCK_WAITS] == 0)
+            stream_clock(s, CLOCK_WAITS, LOG_WAIT_MS);
+        stream_call_waits(s, &s->call, CLOCK_CALL);
+        return;
+    }
+    services_drop(s, &s->call);
+    if (got == CALL_FAILED)
+        log_say(LOG_WARN, "counter.settle", "exchange %s: what it had reserved is given back later, by the store: %s", s->id, s->call.message);
+    call_finish(&s->call);
+    s->due[CLOCK_WAITS] = 0;
+    s->logged = true;
+}
+
+/* The last thing: what its policies reserved in a store elsewhere and never settled. */
+static void give_back(struct stream *s)
+{
+    if (!s->exchange_ok || !exchange_owes(&s->exchange)) {
+        s->due[CLOCK_WAITS] = 0;
+        s->logged = true;
+        return;
+    }
+    s->giving_back = true;
+    gave_back(s, exchange_give_back(&s->exchange, &s->call));
+}
+
 static void phase_over(struct stream *s);
 
 static void run(struct stream *s)
@@ -201,8 +230,7 @@ static void phase_over(struct stream *s)
         answer_complete(s);
         break;
     case HOOK_LOG:
-        s->due[CLOCK_WAITS] = 0;
-        s->logged = true;
+        give_back(s);
         break;
     case HOOK_TOOL_CALL:
         s->due[CLOCK_WAITS] = 0;
@@ -221,6 +249,10 @@ void hooks_next(struct stream *s) { hooks_begin(s, HOOK_VALIDATE); }
 void hooks_resume(struct stream *s, enum call_state got)
 {
     stream_go(s, HELD_BY_POLICY);
+    if (s->giving_back) {
+        gave_back(s, got);
+        return;
+    }
     if (!took(s, got))
         return;
     s->hook_at++;
@@ -230,7 +262,7 @@ void hooks_resume(struct stream *s, enum call_state got)
 void hooks_log(struct stream *s)
 {
     if (!s->exchange_ok || s->route->n_hooks[HOOK_LOG] == 0) {
-        s->logged = true;
+        give_back(s);
         return;
     }
     const struct reason_text *text = reason_text(s->reason);

@@ -104,6 +104,7 @@ struct stream {
     bool exchange_ok;
     struct call call;                                  /* the hook or filter that runs or waits */
     enum hook hook;                                    /* which phase ADMIT is in, or HOOK_LOG */
+    bool giving_back;                                  /* behind the log hooks: what was reserved and never settled */
     size_t hook_at;
 
     const struct model *plan[PLAN_MAX];                /* to be tried, best first */
