@@ -307,7 +307,7 @@ play("a trace is bounded: what is too much is counted, not kept", async (stage) 
 
 play("the README's samples of state and trace are what the example's gateway says, but for its numbers", async (stage) => {
   const text = fs.readFileSync(path.join(ROOT, "README.md"), "utf8");
-  const [state, trace] = [/^limiter [^]*?(?=```)/m, /^exchange [^]*?(?=```)/m].map((r) => r.exec(text)[0]);
+  const [state, trace] = [/^limiter [^]*?(?=```)/m, /^exchange [0-9a-f]{24} [^]*?(?=```)/m].map((r) => r.exec(text)[0]);
   const { sluice, begin, g } = await stageOf(stage, { path: path.join(ROOT, "examples/ask/gateway.lua") }, { env: { SLUICE_LISTEN: "127.0.0.1:0" } });
   const t = await begun(g, begin);
   const a = await g.get("/api/stream?q=What+is+Sluice%3F");
