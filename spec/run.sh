@@ -7,7 +7,7 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/packages.sh"
 
-TEST_PACKAGES="lua5.4 lua-busted lua-check openssl curl nodejs util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium valgrind"
+TEST_PACKAGES="lua5.4 lua-busted lua-check openssl curl nodejs util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium valgrind redis-server"
 command -v npm >/dev/null 2>&1 || TEST_PACKAGES="$TEST_PACKAGES npm"      # a nodejs from elsewhere brings its own
 
 # shellcheck disable=SC2086

@@ -14,7 +14,7 @@
 #include "base/mem.h"
 
 #define CLIENTS_MAX 16
-#define AGAIN_US 200000
+#define BEHIND_MAX (1024 * 1024)                       /* bytes that may wait for a client who stays; more: it is let go */
 
 struct control {
     uv_pipe_t pipe;
@@ -29,10 +29,17 @@ struct control_client {
     struct list link;
     struct control *control;
     uv_pipe_t pipe;
-    uv_write_t write;
-    struct buf answer;
     char line[CONTROL_LINE_MAX + 1];
     size_t len;
+    bool answered, leaving;                            /* leaving: when all is written */
+    void (*on_gone)(void *what);                       /* it stays, for `what`; NULL: it does not */
+    void *what;
+};
+
+struct letter {                                        /* on its way to a client */
+    uv_write_t write;
+    struct control_client *to;
+    struct buf text;
 };
 
 /* ---- where */
@@ -102,6 +109,18 @@ static int connect_to(const struct sockaddr_un *at)
     return fd;
 }
 
+int control_connect(const char *file, struct buf *why)
+{
+    struct sockaddr_un at;
+
+    if (address(&at, file, why) != 0)
+        return -1;
+    int fd = connect_to(&at);
+    if (fd < 0)
+        buf_printf(why, "no gateway of this user runs %s (%s)", file, strerror(errno));
+    return fd;
+}
+
 /* ---- a client */
 
 static void handle_closed(struct control *c)
@@ -115,60 +134,101 @@ static void on_client_closed(uv_handle_t *h)
     struct control_client *k = h->data;
     struct control *c = k->control;
 
-    buf_free(&k->answer);
     free(k);
     handle_closed(c);
 }
 
 static void drop(struct control_client *k)
 {
+    void (*on_gone)(void *what) = k->on_gone;
+    void *what = k->what;
+
     if (uv_is_closing((uv_handle_t *)&k->pipe))
         return;
     list_remove(&k->link);
     k->control->n_clients--;
+    k->on_gone = NULL;
     uv_close((uv_handle_t *)&k->pipe, on_client_closed);
+    if (on_gone)
+        on_gone(what);
 }
 
 static void on_written(uv_write_t *w, int status)
 {
-    (void)status;
-    drop(w->data);
-}
+    struct letter *l = w->data;
+    struct control_client *k = l->to;
 
-static void send_answer(struct control_client *k)
-{
-    uv_buf_t out = uv_buf_init(k->answer.data, (unsigned)k->answer.len);
-
-    k->write.data = k;
-    if (uv_write(&k->write, (uv_stream_t *)&k->pipe, &out, 1, on_written) != 0)
+    buf_free(&l->text);
+    free(l);
+    if (status != 0 || (k->leaving && uv_stream_get_write_queue_size((uv_stream_t *)&k->pipe) == 0))
         drop(k);
 }
 
-void control_answer(struct control_client *k, struct buf *answer)
+static void send_letter(struct control_client *k, struct buf *text)
 {
-    buf_free(&k->answer);
-    k->answer = *answer;
-    *answer = BUF_EMPTY;
-    send_answer(k);
+    struct letter *l = mem_alloc(sizeof *l);
+    uv_buf_t out;
+
+    l->to = k;
+    l->text = *text;
+    *text = BUF_EMPTY;
+    l->write.data = l;
+    out = uv_buf_init(l->text.data, (unsigned)l->text.len);
+    if (uv_write(&l->write, (uv_stream_t *)&k->pipe, &out, 1, on_written) == 0)
+        return;
+    buf_free(&l->text);
+    free(l);
+    drop(k);
 }
 
-static void heard(struct control_client *k)
+static void answer(struct control_client *k)
 {
-    uv_read_stop((uv_stream_t *)&k->pipe);
+    struct buf text = BUF_EMPTY;
+
+    k->answered = true;
     if (k->len > CONTROL_LINE_MAX)
-        buf_printf(&k->answer, "- a command has at most %d bytes\n", CONTROL_LINE_MAX);
+        buf_printf(&text, "- a command has at most %d bytes\n", CONTROL_LINE_MAX);
     else
-        k->control->on_command(k->control->owner, k->line, k, &k->answer);
-    if (k->answer.len)
-        send_answer(k);
+        k->control->on_command(k->control->owner, k->line, k, &text);
+    if (!k->on_gone)
+        uv_read_stop((uv_stream_t *)&k->pipe);
+    k->leaving = !k->on_gone && text.len > 0;
+    if (text.len)
+        send_letter(k, &text);
 }
 
+void control_stay(struct control_client *k, void (*on_gone)(void *what), void *what)
+{
+    k->on_gone = on_gone;
+    k->what = what;
+}
+
+void control_send(struct control_client *k, struct buf *text)
+{
+    if (uv_stream_get_write_queue_size((uv_stream_t *)&k->pipe) + text->len <= BEHIND_MAX) {
+        send_letter(k, text);
+        return;
+    }
+    buf_free(text);
+    drop(k);
+}
+
+void control_answer(struct control_client *k, struct buf *text)
+{
+    k->on_gone = NULL;
+    k->leaving = true;
+    uv_read_stop((uv_stream_t *)&k->pipe);
+    send_letter(k, text);
+}
+
+/* What a client says after its command is not read, only noticed. */
 static void on_room(uv_handle_t *h, size_t suggested, uv_buf_t *ret)
 {
     struct control_client *k = h->data;
+    size_t used = k->answered ? 0 : k->len;
 
     (void)suggested;
-    *ret = uv_buf_init(k->line + k->len, (unsigned)(sizeof k->line - k->len));
+    *ret = uv_buf_init(k->line + used, (unsigned)(sizeof k->line - used));
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
@@ -181,6 +241,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         drop(k);
         return;
     }
+    if (k->answered)
+        return;
     k->len += (size_t)n;
     end = memchr(k->line, '\n', k->len);
     if (!end && k->len <= CONTROL_LINE_MAX)
@@ -189,7 +251,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *b)
         *end = '\0';
         k->len = strlen(k->line);
     }
-    heard(k);
+    answer(k);
 }
 
 static void on_connection(uv_stream_t *stream, int status)
@@ -261,83 +323,4 @@ void control_close(struct control *c)
     list_each_safe(it, &c->clients)
         drop(list_of(it, struct control_client, link));
     uv_close((uv_handle_t *)&c->pipe, on_door_closed);
-}
-
-/* ---- the other side */
-
-static int send_all(int fd, const char *bytes, size_t len)
-{
-    while (len > 0) {
-        ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return -1;
-        bytes += n;
-        len -= (size_t)n;
-    }
-    return 0;
-}
-
-static void read_all(int fd, struct buf *text)
-{
-    ssize_t n;
-
-    do {
-        buf_reserve(text, 4096);
-        n = read(fd, text->data + text->len, 4096);
-        if (n > 0)
-            text->len += (size_t)n;
-    } while (n > 0);
-}
-
-enum said { SAID_DONE, SAID_WRONG, SAID_AGAIN };
-
-static enum said print_answer(struct buf *text, bool told)
-{
-    enum said all = text->len ? SAID_DONE : SAID_WRONG;
-    char *save = NULL;
-
-    if (text->len == 0)
-        fprintf(stderr, "sluice: the gateway closed the connection without an answer\n");
-    for (char *line = strtok_r((char *)buf_cstr(text), "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        bool again = line[0] == '=', wrong = line[0] == '-';
-
-        if (!again || !told)
-            fprintf(wrong || again ? stderr : stdout, "%s\n", strlen(line) > 2 ? line + 2 : line);
-        all = wrong ? SAID_WRONG : again && all != SAID_WRONG ? SAID_AGAIN : all;
-    }
-    return all;
-}
-
-int control_ask(const char *file, const char *command)
-{
-    struct sockaddr_un at;
-    struct buf text = BUF_EMPTY;
-    enum said said = SAID_AGAIN;
-
-    if (address(&at, file, &text) != 0) {
-        fprintf(stderr, "sluice: %s\n", buf_cstr(&text));
-        buf_free(&text);
-        return 1;
-    }
-    for (bool told = false; said == SAID_AGAIN; told = true) {
-        int fd = connect_to(&at);
-
-        if (fd < 0) {
-            fprintf(stderr, "sluice: no gateway of this user runs %s (%s)\n", file, strerror(errno));
-            return 1;
-        }
-        buf_puts(&text, command);
-        buf_putc(&text, '\n');
-        if (send_all(fd, text.data, text.len) == 0) {
-            text.len = 0;
-            read_all(fd, &text);
-        }
-        close(fd);
-        said = print_answer(&text, told);
-        buf_free(&text);
-        if (said == SAID_AGAIN)
-            usleep(AGAIN_US);
-    }
-    return said == SAID_DONE ? 0 : 1;
 }

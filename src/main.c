@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "base/nearest.h"
 #include "control.h"
+#include "dev.h"
+#include "knock.h"
 #include "process.h"
 #include "script/gateway.h"
 #include "script/tool.h"
@@ -26,11 +28,14 @@ static const char help[] =
     "Sluice, a Lua-scriptable streaming gateway for language models.\n"
     "\n"
     "  sluice run FILE              run the gateway that FILE (Lua) describes\n"
+    "  sluice dev FILE              run it, and read it again whenever it or a file it reads changes; run the specs beside it (spec/); one plain line per exchange\n"
     "  sluice check FILE            load FILE and all it names, but run no init; tell every mistake, and what looks like one; exit 0 or 1\n"
     "  sluice explain FILE [ROUTE]  tell what FILE does with a request: hooks in their order, filters, options, limits\n"
     "  sluice reload FILE           have the running gateway of FILE read it again; --canary 5%: for that share of new requests\n"
     "  sluice promote FILE          the canary serves all new requests; sluice rollback FILE: none\n"
     "  sluice status FILE           what the running gateway of FILE serves\n"
+    "  sluice state FILE [NAME]     the limiters, counters, semaphores and caches of the running gateway of FILE; NAME: the keys that count most in it\n"
+    "  sluice trace FILE            wait for the next exchange of the running gateway of FILE and tell what each hook, filter and model did, and when\n"
     "  sluice config FILE           print the configuration as it was understood, for review and diffs\n"
     "  sluice test DIR              run the specs in DIR (busted) on a virtual clock, with scripted upstreams\n"
     "  sluice help [NAME]           tell about one name of the Lua API (sluice.reject, ctx:header, filter.max_hold), or list all\n"
@@ -41,8 +46,10 @@ static const char help[] =
     "  --log-level LEVEL    error, warn, info (default) or debug\n"
     "  --log-format FORMAT  text (default) or json; one line per request on stderr\n"
     "  --canary SHARE       reload: 0.1% to 99.9%\n"
+    "  --route R, --key K   trace: only exchanges of this route, of the client whom policies call K (ctx.key)\n"
+    "  --count N            trace: so many exchanges instead of one\n"
     "  --strict             check: a warning is a failure\n"
-    "  --json               check, explain, config: for programs\n"
+    "  --json               check, explain, config, state: for programs\n"
     "  --spec               check: run the specs in spec/ beside FILE as well\n"
     "  --coverage           test: tell which lines of the policies did not run\n"
     "  --fuzz N             test: ask again N times each, with random cuttings and failing services; --seed S: from there\n"
@@ -236,9 +243,9 @@ static int tool_on_gateway(const struct command *c)    /* explain, config */
     return code;
 }
 
-static int run(const struct command *c)
+static int serve(const struct command *c, bool watched)
 {
-    struct process_options options = { .file = c->file, .lua_dir = c->lua_dir };
+    struct process_options options = { .file = c->file, .lua_dir = c->lua_dir, .dev = watched };
     struct gateway *g;
     struct vm *vm;
 
@@ -253,6 +260,9 @@ static int run(const struct command *c)
     vm_close(vm);
     return code;
 }
+
+static int run(const struct command *c) { return serve(c, false); }
+static int dev(const struct command *c) { return serve(c, true); }
 
 /* "5%", "0.5%" -> of a thousand; 0: neither. */
 static unsigned share_of(const char *text)
@@ -280,7 +290,50 @@ static int ask(const struct command *c)                /* the running gateway of
         }
         snprintf(command, sizeof command, "canary %u%s", share, force ? " force" : "");
     }
-    return control_ask(c->file, command);
+    return knock_ask(c->file, command);
+}
+
+/* Sends `command` unless it cannot be one line of the control socket. */
+static int send_command(const struct command *c, struct buf *command, int (*send)(const char *file, const char *line))
+{
+    int code;
+
+    if (strpbrk(buf_cstr(command), "\n\r") || command->len > CONTROL_LINE_MAX) {
+        fprintf(stderr, "sluice: %s: a name has one line, and at most about %d bytes\n", c->name, CONTROL_LINE_MAX - 20);
+        code = EXIT_USAGE;
+    } else {
+        code = send(c->file, buf_cstr(command));
+    }
+    buf_free(command);
+    return code;
+}
+
+static int state(const struct command *c)
+{
+    struct buf command = BUF_EMPTY;
+
+    buf_puts(&command, said(c, "--json") ? "state json" : "state text");
+    if (c->more > 0)
+        buf_printf(&command, " %s", c->rest[0]);
+    return send_command(c, &command, knock_ask);
+}
+
+static int listen_for_trace(const char *file, const char *line) { return knock_listen(file, line, "trace"); }
+
+static int trace(const struct command *c)
+{
+    const struct said *route = said(c, "--route"), *key = said(c, "--key");
+    struct buf command = BUF_EMPTY;
+    int64_t count = 1;
+
+    if (number_of(c, "--count", 1, &count) != 0)
+        return EXIT_USAGE;
+    if ((route && strchr(route->value, '\t')) || (key && strchr(key->value, '\t'))) {
+        fprintf(stderr, "sluice: trace: a route or key has no tab in it\n");
+        return EXIT_USAGE;
+    }
+    buf_printf(&command, "trace %lld\t%s\t%s", (long long)count, route ? route->value : "", key ? key->value : "");
+    return send_command(c, &command, listen_for_trace);
 }
 
 static int usage(const char *what, const char *word)
@@ -295,6 +348,7 @@ static const struct command_kind {
     int (*run)(const struct command *c);
 } commands[] = {
     { "run", "a gateway file", "sluice run FILE [--log-level LEVEL] [--log-format FORMAT]", "", 1, run },
+    { "dev", "a gateway file", "sluice dev FILE [--log-level LEVEL]", "", 1, dev },
     { "check", "a gateway file", "sluice check FILE [--strict] [--json] [--spec]", "--strict --json --spec", 1, check },
     { "explain", "a gateway file", "sluice explain FILE [ROUTE] [--json]", "--json", 2, tool_on_gateway },
     { "config", "a gateway file", "sluice config FILE [--json]", "--json", 1, tool_on_gateway },
@@ -302,6 +356,8 @@ static const struct command_kind {
     { "promote", "a gateway file", "sluice promote FILE", "", 1, ask },
     { "rollback", "a gateway file", "sluice rollback FILE", "", 1, ask },
     { "status", "a gateway file", "sluice status FILE", "", 1, ask },
+    { "state", "a gateway file", "sluice state FILE [NAME] [--json]", "--json", 2, state },
+    { "trace", "a gateway file", "sluice trace FILE [--route ROUTE] [--key KEY] [--count N]", "--route --key --count", 1, trace },
     { "test", "a directory of specs", "sluice test DIR [--coverage] [--fuzz N] [--seed S] [--update] [-- busted's options]", "--coverage --fuzz --seed --update", -1, test },
     { "help", NULL, "sluice help [NAME] [--markdown]", "--markdown --audit", 1, tool_alone },
     { "key", "a name", "sluice key NAME", "", 1, tool_alone },
@@ -330,7 +386,8 @@ static const struct option options[] = {
     { "strict", no_argument, NULL, OWN },          { "json", no_argument, NULL, OWN },             { "spec", no_argument, NULL, OWN },
     { "markdown", no_argument, NULL, OWN },        { "audit", no_argument, NULL, OWN },            { "force", no_argument, NULL, OWN },
     { "canary", required_argument, NULL, OWN },    { "coverage", no_argument, NULL, OWN },         { "fuzz", required_argument, NULL, OWN },
-    { "seed", required_argument, NULL, OWN },      { "update", no_argument, NULL, OWN },           { NULL, 0, NULL, 0 },
+    { "seed", required_argument, NULL, OWN },      { "update", no_argument, NULL, OWN },           { "route", required_argument, NULL, OWN },
+    { "key", required_argument, NULL, OWN },       { "count", required_argument, NULL, OWN },      { NULL, 0, NULL, 0 },
 };
 
 static const char *option_name(size_t i) { return options[i].name; }
@@ -430,6 +487,8 @@ int main(int argc, char **argv)
 
     bool specs = kind->run == test || said(&c, "--spec");
     log_setup(specs && level == LOG_INFO ? LOG_WARN : level, format, STDERR_FILENO);
+    if (kind->run == dev)
+        dev_show_log(level);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (watchdog_start() != 0) {
         fprintf(stderr, "sluice: cannot start the watchdog thread\n");

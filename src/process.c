@@ -13,11 +13,16 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "control.h"
+#include "dev.h"
+#include "keeping.h"
 #include "base/named.h"
 #include "net/server.h"
 #include "script/gateway.h"
 #include "serve/generation.h"
+#include "serve/watches.h"
 #include "serving.h"
+#include "state.h"
+#include "tracing.h"
 
 #define AGAIN_MS 200
 
@@ -26,6 +31,8 @@ struct process {
     uv_signal_t term, interrupt, user1, hangup;
     struct serving serving;
     struct control *control;                           /* NULL: nobody can knock */
+    struct tracing *tracing;
+    struct dev *dev;                                   /* NULL: nobody develops */
     uv_timer_t again;                                  /* runs while a reload waits for old generations to end */
     uv_async_t ended, crowded;                         /* crowded: some worker's Lua is full */
     _Atomic bool full[WORKERS_MAX];                    /* that worker asks for a fresh VM */
@@ -78,6 +85,8 @@ static void log_shared(void *arg, struct named *n)
 static void stop_workers(struct process *p)
 {
     p->draining = true;
+    dev_close(p->dev);
+    p->dev = NULL;
     serving_stop(&p->serving);
     for (int i = 0; i < p->serving.n_workers; i++)
         worker_drain(p->serving.workers[i]);
@@ -91,6 +100,42 @@ static void drain(struct process *p, const char *why)
     }
     log_say(LOG_INFO, "stop", "%s: %s", why, p->serving.n_workers ? "no new connections; running streams may finish" : "nothing is served yet");
     stop_workers(p);
+}
+
+/* Who looks has changed: each worker is told. One that drains is not: it may be gone. */
+static void on_watches(void *owner)
+{
+    struct process *p = owner;
+
+    for (int i = 0; !p->draining && i < p->serving.n_workers; i++)
+        worker_watch(p->serving.workers[i], tracing_watches(p->tracing));
+}
+
+/* On a worker's thread. */
+static void on_trace(void *owner, unsigned watch, struct buf *text)
+{
+    struct process *p = owner;
+    tracing_told(p->tracing, watch, text);
+}
+
+static void trace(struct process *p, struct control_client *from, const char *wish, struct buf *answer)
+{
+    if (p->draining)
+        buf_puts(answer, "- the gateway is shutting down\n");
+    else
+        tracing_command(p->tracing, from, wish, answer);
+}
+
+/* "text", "json", and perhaps a name behind it. */
+static void state(const char *how, struct buf *answer)
+{
+    struct named_times now = { .now_ms = uv_hrtime() / 1000000 };
+    const char *name = strchr(how, ' ');
+    uv_timeval64_t wall;
+
+    uv_gettimeofday(&wall);
+    now.unix_ms = wall.tv_sec * 1000 + wall.tv_usec / 1000;
+    state_tell(name ? name + 1 : NULL, how[0] == 'j', &now, answer);
 }
 
 static void on_command(void *owner, const char *line, struct control_client *from, struct buf *answer)
@@ -107,8 +152,12 @@ static void on_command(void *owner, const char *line, struct control_client *fro
         serving_end_canary(&p->serving, line[0] == 'p', answer);
     else if (strcmp(line, "status") == 0)
         serving_status(&p->serving, answer);
+    else if (strncmp(line, "state text", 10) == 0 || strncmp(line, "state json", 10) == 0)
+        state(line + 6, answer);
+    else if (strncmp(line, "trace ", 6) == 0)
+        trace(p, from, line + 6, answer);
     else
-        buf_puts(answer, "- unknown command (there are: reload, canary N of 1000, each also with force; promote, rollback, status)\n");
+        buf_puts(answer, "- unknown command (there are: reload, canary N of 1000, each also with force; promote, rollback, status, state, trace)\n");
 }
 
 static void open_control(struct process *p)
@@ -137,6 +186,8 @@ static void reload_by_signal(struct process *p)
 }
 
 static void on_again(uv_timer_t *t) { reload_by_signal(t->data); }
+
+static void on_files_changed(void *owner) { reload_by_signal(owner); }
 
 static void on_signal(uv_signal_t *s, int number)
 {
@@ -191,6 +242,7 @@ static void close_handles(struct process *p)
     uv_close((uv_handle_t *)&p->ended, NULL);
     uv_close((uv_handle_t *)&p->crowded, NULL);
     control_close(p->control);
+    tracing_close(p->tracing);
     serving_close(&p->serving);
 }
 
@@ -237,7 +289,7 @@ static int start_workers(struct process *p, struct generation **made)
 {
     const struct gateway *g = p->serving.checked;
     int n = p->n_wanted, i = 0;
-    struct worker_options o = { .workers = n, .on_full = on_worker_full, .on_end = on_worker_end, .owner = p };
+    struct worker_options o = { .workers = n, .on_full = on_worker_full, .on_trace = on_trace, .on_end = on_worker_end, .owner = p };
 
     int failed = n > 1 && g->port ? server_probe(g->host, g->port) : 0;
     if (failed)
@@ -268,12 +320,21 @@ static void give_up(struct process *p)
     maybe_end(p);
 }
 
+static void serves(struct process *p)
+{
+    const struct process_options *o = p->serving.options;
+
+    open_control(p);
+    if (o->dev)
+        dev_open(&p->dev, &p->loop, o->file, o->lua_dir, p->serving.checked->digest, on_files_changed, p);
+}
+
 static void on_first(void *owner, struct generation **made)
 {
     struct process *p = owner;
 
     if (made && start_workers(p, made) == 0)
-        open_control(p);
+        serves(p);
     else if (!p->draining)                             /* else a signal came first, and on_idle ends the process */
         give_up(p);
 }
@@ -294,6 +355,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     raise_descriptor_limit();
     signal(SIGPIPE, SIG_IGN);
     uv_loop_init(&p->loop);
+    struct keeping *keeping = keeping_open(&p->loop, checked);
     uv_async_init(&p->loop, &p->ended, on_ended);
     p->ended.data = p;
     uv_async_init(&p->loop, &p->crowded, on_crowded);
@@ -304,6 +366,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     watch(p, &p->hangup, SIGHUP);
     uv_timer_init(&p->loop, &p->again);
     p->again.data = p;
+    tracing_open(&p->tracing, &p->loop, on_watches, p);
     p->n_wanted = checked->workers > 0 ? checked->workers : cores();
     p->n_wanted = p->n_wanted > WORKERS_MAX ? WORKERS_MAX : p->n_wanted;
     p->serving.options = options;
@@ -319,6 +382,8 @@ int process_run(const struct process_options *options, const struct gateway *che
     log_metrics(p);
     for (int i = 0; i < p->serving.n_workers; i++)
         worker_close(p->serving.workers[i]);
+    keeping_close(keeping);
+    uv_run(&p->loop, UV_RUN_DEFAULT);
     log_say(LOG_INFO, "stopped", "all streams ended");
     uv_loop_close(&p->loop);
     serving_end(&p->serving);

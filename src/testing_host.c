@@ -4,6 +4,7 @@
 
 #include "script/service.h"
 #include "testing_world.h"
+#include "wire/resp.h"
 
 static void begin(struct play *p, const char *what)
 {
@@ -103,6 +104,20 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
     return 0;
 }
 
+static void set_command(lua_State *L, const struct buf *command)   /* entry -> entry: its words */
+{
+    struct resp_item word;
+    size_t at = 0;
+
+    lua_newtable(L);                                   /* entry words */
+    resp_next(command->data, command->len, &at, &word);   /* how many */
+    for (lua_Integer i = 1; resp_next(command->data, command->len, &at, &word) == 1; i++) {
+        lua_pushlstring(L, word.text, word.len);
+        lua_rawseti(L, -2, i);
+    }
+    lua_setfield(L, -2, "command");
+}
+
 static int host_service(void *owner, struct service_call *w)
 {
     struct play *p = owner;
@@ -113,6 +128,11 @@ static int host_service(void *owner, struct service_call *w)
     lua_setfield(p->L, -2, "id");
     lua_pushstring(p->L, w->service->name);
     lua_setfield(p->L, -2, "service");
+    if (w->service->redis.host) {
+        set_command(p->L, &w->body);
+        done(p);
+        return 0;
+    }
     lua_pushstring(p->L, w->method);
     lua_setfield(p->L, -2, "method");
     lua_pushstring(p->L, w->url + strlen(w->service->url));
@@ -178,7 +198,7 @@ void testing_say_loaded(struct play *p)
     done(p);
 }
 
-const struct desk_host testing_desk = { host_now, host_service, host_service_cancel };
+const struct desk_host testing_desk = { host_now, host_service, host_service_cancel, NULL };
 
 const struct stream_host testing_host = {
     .now = host_now, .read_body = host_read_body, .reply = host_reply, .head = host_head, .write = host_write, .end = host_end,

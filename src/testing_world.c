@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "script/digest.h"
 #include "script/service.h"
 #include "testing_world.h"
 
@@ -259,11 +260,11 @@ static int world_finish(lua_State *L)                   /* world:finish(id, code
 
 static enum service_end end_named(lua_State *L, int idx)
 {
-    static const char *const names[] = { "ok", "timeout", "connect", "tls", "broken", "too_large", "breaker_open", NULL };
+    static const char *const names[] = { "ok", "timeout", "connect", "tls", "broken", "too_large", "protocol", "breaker_open", NULL };
     return (enum service_end)luaL_checkoption(L, idx, "ok", names);
 }
 
-/* world:answer(id, call, end, status, headers, body) -> said; a call that is not waited for any more is left alone */
+/* world:answer(id, call, end, status, headers, body) -> said; the body of a Redis server is its reply as it travels; a call that is not waited for any more is left alone */
 static int world_answer(lua_State *L)
 {
     struct play *p = play_of(L, world_of(L));
@@ -425,7 +426,8 @@ int luaopen_sluice_world(lua_State *L)
         { "save", world_save },   { "restore", world_restore },   { "init", world_init },       { NULL, NULL },
     };
     static const luaL_Reg functions[] = {
-        { "open", world_open },   { "setenv", world_setenv },     { "directory", world_directory }, { "forget", testing_forget }, { "mute", world_mute }, { NULL, NULL },
+        { "open", world_open },   { "setenv", world_setenv },     { "directory", world_directory }, { "forget", testing_forget }, { "mute", world_mute },
+        { "sha1", digest_sha1 },  { NULL, NULL },
     };
 
     luaL_newmetatable(L, WORLD);                       /* mt */

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "serve/generation.h"
 #include "serve/site.h"
+#include "serve/watches.h"
 
 struct worker {
     struct worker_options options;
@@ -43,6 +44,7 @@ struct order {
     enum worker_order what;
     struct generation *g;
     unsigned n;
+    struct watches *watches;
 };
 
 static struct order *next_order(struct worker *w)
@@ -76,6 +78,9 @@ static void follow(struct worker *w, struct order *o)
     case WORKER_FORCE:
         site_force(w->site, o->n);
         break;
+    case WORKER_WATCH:
+        site_watch(w->site, o->watches);
+        break;
     }
 }
 
@@ -90,6 +95,12 @@ static void on_wanted(uv_async_t *a)
     }
     if (atomic_exchange(&w->drain, false))
         site_drain(w->site, on_drained, w);
+}
+
+static void on_trace(void *owner, unsigned watch, struct buf *text)
+{
+    struct worker *w = owner;
+    w->options.on_trace(w->options.owner, watch, text);
 }
 
 static void on_full(void *owner)
@@ -108,6 +119,7 @@ static int begin(struct worker *w)
     if (failed == 0) {
         w->port = site_port(w->site);
         site_on_full(w->site, on_full, w);
+        site_on_trace(w->site, on_trace, w);
         return 0;
     }
     log_say(LOG_ERROR, "listen", "cannot listen at %s: %s", where, uv_strerror(failed));
@@ -161,15 +173,25 @@ int worker_port(const struct worker *w) { return w->port; }
 
 struct metrics *worker_metrics(struct worker *w) { return &w->metrics; }
 
-void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned n)
+static void give(struct worker *w, const struct order *order)
 {
     struct order *o = mem_alloc(sizeof *o);
 
-    *o = (struct order){ .what = what, .g = g, .n = n };
+    *o = *order;
     uv_mutex_lock(&w->lock);
     list_append(&w->orders, &o->link);
     uv_mutex_unlock(&w->lock);
     uv_async_send(&w->wanted);
+}
+
+void worker_tell(struct worker *w, enum worker_order what, struct generation *g, unsigned n)
+{
+    give(w, &(struct order){ .what = what, .g = g, .n = n });
+}
+
+void worker_watch(struct worker *w, struct watches *wanted)
+{
+    give(w, &(struct order){ .what = WORKER_WATCH, .watches = wanted });
 }
 
 void worker_drain(struct worker *w)
@@ -183,8 +205,10 @@ void worker_close(struct worker *w)
     uv_thread_join(&w->thread);
     int left = uv_loop_close(&w->loop);
     assert(left == 0);
-    for (struct order *o; (o = next_order(w)) != NULL; free(o))
-        generation_close(o->g);                        /* it came too late to be taken */
+    for (struct order *o; (o = next_order(w)) != NULL; free(o)) {   /* they came too late to be taken */
+        generation_close(o->g);
+        watches_free(o->watches);
+    }
     uv_mutex_destroy(&w->lock);
     sem_destroy(&w->ready);
     free(w);

@@ -4,12 +4,12 @@ local host = require "sluice.host"
 local complain = require "sluice.complain"
 local dialect = require "sluice.dialect"
 local frozen = require "sluice.frozen"
+local hosts = require "sluice.hosts"
 local locate = require "sluice.locate"
 local policy = require "sluice.policy"
 local prepare = require "sluice.prepare"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
-local services = require "sluice.service"
 local suggest = require "sluice.suggest"
 local wanted = require "sluice.wanted"
 
@@ -61,6 +61,22 @@ local limits = schema.record({
   head = { schema.size }, body = { schema.size }, connections = { schema.integer(1, 10000000) },
   head_timeout = { schema.duration }, body_timeout = { schema.duration }, idle_timeout = { schema.duration }, write_stall = { schema.duration },
 }, "limits", "{ connections = 1000 }")
+
+local snapshot_record = schema.record({
+  file = { schema.text("a file name", "."), required = 'such as file = "counters.snap"' }, every = { schema.duration },
+}, "snapshot", '{ file = "counters.snap", every = "10s" }')
+
+-- Where counters are kept over a restart. The file need not be there yet, its directory must.
+local function snapshot(v, at)
+  if schema.unset(v) then return nil end
+  local s = snapshot_record(type(v) == "string" and { file = v } or v, at)
+  if not s or not s.file then return s end
+  s.file = sandbox.resolve(s.file)
+  local directory = s.file:match "^(.*)/[^/]*$" or "."
+  if not host.directory(directory == "" and "/" or directory) then at:complain(("there is no directory %s to write it into"):format(directory)) end
+  if s.every and s.every < 100 then at:complain "every must be 100ms or more" end
+  return s
+end
 
 -- ---- models
 
@@ -128,28 +144,7 @@ local function model(v, at)
   return m
 end
 
--- ---- services
-
-local service_record = schema.record({
-  url = { url }, auth = { key }, ca = { certificates }, timeout = { schema.duration }, connect = { schema.duration }, max_parallel = { schema.integer(1, 100000) },
-  max_body = { schema.size }, answer = { schema.func },
-}, "a service")
-
-local function service(v, at)
-  if type(v) == "function" then v = { answer = v } end
-  if type(v) ~= "table" then
-    return at:complain(('must be a table or a function, such as { url = "http://directory.internal:8000" } or function(call) ... end, is %s'):format(schema.show(v)))
-  end
-  local s, meant = service_record(v, at)
-  if v.answer ~= nil then
-    for k in pairs(v) do
-      if k ~= "answer" then at:child(k):complain(('a service with an answer function has no %s'):format(tostring(k))) end
-    end
-  elseif v.url == nil and not meant.url and not meant.answer then
-    at:complain('"url" is missing, such as url = "http://directory.internal:8000" (or answer = function(call))')
-  end
-  return s
-end
+local service = hosts.checker { url = url, key = key, certificates = certificates }
 
 -- ---- routes
 
@@ -254,7 +249,7 @@ local whole = schema.record({
   api = { api_version, required = "write api = 1" },
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
-  memory = { schema.size }, generations = { schema.integer(2, 64) },
+  snapshot = { snapshot }, memory = { schema.size }, generations = { schema.integer(2, 64) },
   services = { schema.map(service, "a service", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
@@ -295,7 +290,10 @@ end
 local function check_wanted(c, meant)
   local check_model, check_service = declared(c, meant, "model", "models", "known"), declared(c, meant, "service", "services", "declared")
   for _, w in ipairs(wanted.model) do check_model(w[1], w[2]) end
-  for _, w in ipairs(wanted.service) do check_service(w[1], w[2]) end
+  for _, w in ipairs(wanted.service) do
+    check_service(w[1], w[2])
+    hosts.check_kind(c.services or {}, w[1], w[3], w[2])
+  end
 end
 
 -- Names that must agree with each other: models, paths.
@@ -401,23 +399,6 @@ local function normal_route(r)
   }
 end
 
--- Those with a host are for C; a function is called where it is asked for.
-local function normal_services(list)
-  local hosts, functions = {}, {}
-  for _, s in ipairs(list) do
-    local v = s.value
-    services.answers[s.name], services.auth[s.name] = v.answer, v.auth
-    if v.answer then
-      functions[#functions + 1] = { name = s.name, answer = v.answer }
-    else
-      hosts[#hosts + 1] = { name = s.name, url = v.url, ca = v.ca, timeout = v.timeout or 1500, connect = v.connect or 0, max_parallel = v.max_parallel or 0,
-        max_body = v.max_body or 1024 * 1024 }
-      services.index[s.name] = #hosts
-    end
-  end
-  return hosts, functions
-end
-
 -- Each policy's init, once however many routes it is on.
 local function inits(routes)
   local out, seen = {}, {}
@@ -448,14 +429,15 @@ function M.check(result, main, for_spec)
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
   prepare_policies(c)
-  if for_spec then c.services = services.declare(c.services or {}) end
+  if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services
   if complain.any() then return nil end
 
   local l = c.limits or {}
   local out = {
     host = c.listen.host, port = c.listen.port, trusted = c.trusted_proxies or {}, workers = c.workers or 0, drain = c.drain or 30000,
-    memory = c.memory or 0, generations = c.generations or 4, models = {}, routes = {},
+    memory = c.memory or 0, generations = c.generations or 4, snapshot = c.snapshot and c.snapshot.file,
+    snapshot_every = c.snapshot and (c.snapshot.every or 10000), models = {}, routes = {},
     limits = {
       head_bytes = l.head or 0, body_bytes = l.body or 0, connections = l.connections or 0, head_ms = l.head_timeout or 0,
       body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,
@@ -463,7 +445,7 @@ function M.check(result, main, for_spec)
   }
   for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
-  out.services, out.lua_services = normal_services(c.services or {})
+  out.services, out.lua_services = hosts.normal(c.services or {})
   out.inits = inits(c.routes)
   return out, at
 end

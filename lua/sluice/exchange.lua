@@ -1,6 +1,7 @@
 -- The calls that script/ makes into Lua for an exchange, gathered from the files that say what a request, a context and an answer's steps look like.
 local host = require "sluice.host"
 local frozen = require "sluice.frozen"
+local store = require "sluice.store"
 local suggest = require "sluice.suggest"
 local known_sets = require "sluice.known"
 local record = require "sluice.record"
@@ -107,6 +108,8 @@ function M.block(when, unit, match, ctx, judges)
   end
   return true, kind, chars, overlap, matcher
 end
+
+M.give_back = store.give_back
 
 -- A failure as the front tells it: what the hooks see of it, and the front's table.
 function answer.error_of(x, front_error, ...)

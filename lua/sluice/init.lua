@@ -6,9 +6,11 @@ local frozen = require "sluice.frozen"
 local known_sets = require "sluice.known"
 local logging = require "sluice.log"
 local policy = require "sluice.policy"
+local redis = require "sluice.redis"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local service = require "sluice.service"
+local store = require "sluice.store"
 local suggest = require "sluice.suggest"
 local verdict = require "sluice.verdict"
 
@@ -19,6 +21,7 @@ M.policy, M.chain, M.only_if = policy.policy, policy.chain, policy.only_if
 M.reject, M.reply, M.stop, M.drop = verdict.reject, verdict.reply, verdict.stop, verdict.drop
 M.sleep = host.sleep
 M.service, M.all = service.service, service.all
+M.redis = redis.redis
 M.trim = host.trim
 M.ip_key = host.ip_key
 M.log = logging.log
@@ -90,7 +93,7 @@ end)
 
 -- ---- limiters
 
-local limiter_fields = { rate = true, per = true, burst = true }
+local limiter_fields = { rate = true, per = true, burst = true, store = true }
 
 M.limiter = host.seal(function(name, rule)
   if type(name) ~= "string" or name == "" then complain.blame("sluice.limiter takes a name: limiters of one name share their state") end
@@ -104,23 +107,36 @@ M.limiter = host.seal(function(name, rule)
   local per, why = host.duration(tostring(rule.per or ""))
   if not per then complain.blame("sluice.limiter: per: " .. why) end
   if per == 0 then complain.blame("sluice.limiter: per must be longer than nothing") end
+  if rule.store ~= nil then return store.limiter(name, rule, rate, per, burst) end
   return host.limiter(name, rate, per, burst or 0)
 end)
 
 -- ---- counters
 
+local counter_fields = { window = true, store = true, lease = true }
+local LEASE = "10m"
+
+local function span(rule, name, default)
+  if rule[name] == nil and not default then return 0 end
+  local ms, why = host.duration(tostring(rule[name] or default))
+  if not ms then complain.blame(("sluice.counter: %s: %s"):format(name, why)) end
+  if ms == 0 then complain.blame(("sluice.counter: %s must be longer than nothing"):format(name)) end
+  return ms
+end
+
 M.counter = host.seal(function(name, rule)
   if type(name) ~= "string" or name == "" then complain.blame("sluice.counter takes a name: counters of one name share their state") end
   if rule ~= nil and type(rule) ~= "table" then complain.blame('sluice.counter takes a table { window = "1d" }') end
-  for k in pairs(rule or {}) do
-    if k ~= "window" then complain.blame(('sluice.counter has no field "%s" (it has window)'):format(tostring(k))) end
+  rule = rule or {}
+  for k in pairs(rule) do
+    if not counter_fields[k] then
+      complain.blame(('sluice.counter has no field "%s"%s (it has %s)'):format(tostring(k), suggest.hint(k, counter_fields), suggest.list(counter_fields)))
+    end
   end
-  local window = rule and rule.window
-  if window == nil then return host.counter(name, 0) end
-  local ms, why = host.duration(tostring(window))
-  if not ms then complain.blame("sluice.counter: window: " .. why) end
-  if ms == 0 then complain.blame("sluice.counter: window must be longer than nothing") end
-  return host.counter(name, ms)
+  local window = span(rule, "window")
+  if rule.store ~= nil then return store.counter(name, rule, window, span(rule, "lease", LEASE)) end
+  if rule.lease ~= nil then complain.blame "sluice.counter: lease is for counters with a store" end
+  return host.counter(name, window)
 end)
 
 -- ---- semaphores
@@ -166,7 +182,8 @@ end)
 local features = {}
 for _, name in ipairs {
   "filter.raw", "filter.match", "filter.unit", "filter.when", "filter.parallel", "filter.optimistic", "filter.moved",
-  "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "semaphore", "service", "all", "gate", "log", "chain", "parts",
+  "match.regex", "model.answer", "service.answer", "cache", "counter", "limiter", "semaphore", "service", "redis", "counter.store", "limiter.store", "all", "gate", "log",
+  "chain", "parts",
 } do features[name] = true end
 
 function M.has(feature) return features[feature] == true end
@@ -197,13 +214,8 @@ M.parts = setmetatable({}, {
   [host.locked] = true,
 })
 
-local later = {}
-for _, name in ipairs { "redis" } do
-  later[name] = ("sluice.%s is not supported by this version"):format(name)
-end
-
 require "sluice.exchange"
 
-known_sets.add { limiter = limiter_fields, counter = { window = true }, semaphore = { limit = true }, cache = cache_fields, cached = { ttl = true }, feature = features, parts = parts }
+known_sets.add { limiter = limiter_fields, counter = counter_fields, semaphore = { limit = true }, cache = cache_fields, cached = { ttl = true }, feature = features, parts = parts }
 
-return frozen.library("sluice", M, later)
+return frozen.library("sluice", M)

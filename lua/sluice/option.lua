@@ -5,6 +5,7 @@ local known_sets = require "sluice.known"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local service = require "sluice.service"
+local store = require "sluice.store"
 local suggest = require "sluice.suggest"
 local wanted_names = require "sluice.wanted"
 
@@ -52,6 +53,7 @@ local types = {
     return bytes
   end,
   service = function(v, at) return service.option(v, at), "the name of a service" end,      -- becomes the service
+  store = store.option,
   model = function(v, at)
     if type(v) ~= "string" then return nil, "the name of a model" end
     wanted_names.add("model", v, function(text) at:complain(text) end)

@@ -29,6 +29,8 @@ local function failed(name, kind, message)
   return nil, e
 end
 
+M.failed = failed
+
 -- ---- a response
 
 local function response(name, status, headers, body)
@@ -202,17 +204,6 @@ function M.option(v, at)
   if type(v) ~= "string" then return nil end
   wanted.add("service", v, function(text) at:complain(text) end)
   return new(v)
-end
-
--- For specs, which script them: what policies asked for is added to a gateway's list.
-function M.declare(list)
-  local declared = {}
-  for _, s in ipairs(list) do declared[s.name] = true end
-  for _, w in ipairs(wanted.service) do
-    if not declared[w[1]] then list[#list + 1] = { name = w[1], value = { url = "http://service.test" } } end
-    declared[w[1]] = true
-  end
-  return list
 end
 
 -- ---- sluice.all

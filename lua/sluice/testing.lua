@@ -7,7 +7,8 @@
 --
 -- An upstream is a list of steps, or one such list for each model by its name: texts and what sluice.testing.upstream tells. A service is a function(call)
 -- { service, method, path, query, headers, body, json } that returns { json = }, { status =, headers =, body = }, a text or nil (it cannot be reached), and the
--- time it takes ("50ms").
+-- time it takes ("50ms"). A Redis server needs none: each gateway has one of its own in memory, with the commands that most use (sluice.testing.redis). A function(call)
+-- { service, command = { "GET", "key" } } in its place returns the reply, { error = "ERR ..." } or { fail = "timeout" }, and the time.
 --
 -- What came of it: status, headers, text, reasoning, tools, finish, error { code, message ... }, events (as sent; each also has `at`, seconds on a clock that
 -- stands at 1000 when the client asks), done, comments; upstream: the requests that models got (target, url, headers, body, and the body's members
@@ -29,6 +30,7 @@ local gateway = require "sluice.testing.gateway"
 local golden = require "sluice.testing.golden"
 local leaks = require "sluice.testing.leaks"
 local logs = require "sluice.testing.logs"
+local redis = require "sluice.testing.redis"
 local shake = require "sluice.testing.shake"
 local upstream = require "sluice.testing.upstream"
 local wants = require "sluice.testing.wants"
@@ -47,6 +49,24 @@ local open = setmetatable({}, { __mode = "k" })          -- gateways that t.adva
 local Gateway = {}
 Gateway.__index = Gateway
 
+-- The Redis server of that name, as it is while specs give it no script: g:redis "shared" { "SET", "key", "1" } asks it as a policy would.
+function Gateway:redis(name)
+  local server = self.servers[name] or redis.server(function() return self.world:now() end, world.sha1)
+  self.servers[name] = server
+  return server
+end
+
+local function save(self)
+  local mark, servers = self.world:save(), {}
+  for name, server in pairs(self.servers) do servers[name] = server:save() end
+  return { mark = mark, servers = servers }
+end
+
+local function restore(self, before)
+  self.world:restore(before.mark)
+  for name, server in pairs(self.servers) do server:restore(before.servers[name]) end
+end
+
 local function encode(text)
   return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
@@ -61,7 +81,8 @@ end
 -- how: { recut =, cut =, fail = } of a run that is not the first (shake.lua, fuzz.lua).
 local function start(self, want, request, how)
   request.ip = request.ip or want.ip or next_address()
-  return exchange.start(self.world, request, setmetatable(want.services or {}, { __index = self.services }), how and how.fail)
+  return exchange.start(self.world, request, setmetatable(want.services or {}, { __index = self.services }), how and how.fail,
+    function(name) return self:redis(name) end)
 end
 
 -- Asks, and asks again: shaken, and as `sluice test --fuzz` wants it.
@@ -78,11 +99,11 @@ local function ask(self, want, request)
   local cuts = texts and not moments and not want.no_shake and not want.cut
   local fails = wants.fuzz > 0 and not moments and next(want.services or self.services) ~= nil
   if not cuts and not fails then return once {} end
-  local before = self.world:save()
+  local before = save(self)
   local first = once {}
-  local after = self.world:save()
+  local after = save(self)
   local function again(how)
-    self.world:restore(before)
+    restore(self, before)
     return once(how)
   end
   world.mute(true)                                       -- the first time has said it
@@ -91,7 +112,7 @@ local function ask(self, want, request)
     fuzz(first, again, cuts)
   end)
   world.mute(false)
-  self.world:restore(after)
+  restore(self, after)
   if not ok then error(why, 0) end
   return first
 end
@@ -170,12 +191,12 @@ end
 
 -- A gateway whose policies' inits have run, or nil and what is wrong.
 local function opened(w, what)
-  local why = exchange.init(w, what.services or {})
+  local g = setmetatable({ world = w, services = what.services or {}, servers = {}, policies = what.policies }, Gateway)
+  local why = exchange.init(w, g.services, function(name) return g:redis(name) end)
   if why then
     w:close()
     return nil, why
   end
-  local g = setmetatable({ world = w, services = what.services or {}, policies = what.policies }, Gateway)
   open[g] = true
   return g
 end

@@ -20,7 +20,7 @@ static const char *get(struct cache *c, const char *key, uint64_t now)   /* NULL
 
 static bool set(struct cache *c, const char *key, const char *value, uint64_t until)
 {
-    return cache_set(c, key, strlen(key), value, strlen(value), until);
+    return cache_set(c, key, strlen(key), value, strlen(value), until, 0);
 }
 
 static enum cache_answer fetch(struct cache *c, const char *key, uint64_t now, uint64_t *lease)
@@ -53,9 +53,9 @@ static void bytes_are_bytes(void)
 {
     struct cache *c = cache_open("bytes", MIB);
 
-    CHECK(cache_set(c, "a\0b", 3, "\0\xff", 2, 10));
-    CHECK(cache_set(c, "a\0c", 3, "", 0, 10));
-    CHECK(cache_set(c, "", 0, "x", 1, 10));
+    CHECK(cache_set(c, "a\0b", 3, "\0\xff", 2, 10, 0));
+    CHECK(cache_set(c, "a\0c", 3, "", 0, 10, 0));
+    CHECK(cache_set(c, "", 0, "x", 1, 10, 0));
     got.len = 0;
     CHECK(cache_get(c, "a\0b", 3, 0, &got));
     CHECK_BYTES("\0\xff", 2, got.data, got.len);
@@ -72,8 +72,8 @@ static void long_keys_never_meet(void)
     static char key[5000];
 
     memset(key, 'x', sizeof key);
-    CHECK(cache_set(c, key, sizeof key, "all", 3, 10));
-    CHECK(cache_set(c, key, sizeof key - 1, "less", 4, 10));
+    CHECK(cache_set(c, key, sizeof key, "all", 3, 10, 0));
+    CHECK(cache_set(c, key, sizeof key - 1, "less", 4, 10, 0));
     key[4990] = 'y';
     got.len = 0;
     CHECK(!cache_get(c, key, sizeof key, 0, &got));
@@ -113,12 +113,12 @@ static void one_entry_has_its_share(void)
     size_t most = cache_room(c) - cache_takes(c, 1, 0);
 
     CHECK_INT(MIB / 16, cache_room(c));
-    CHECK(cache_set(c, K, big, most, 10));
+    CHECK(cache_set(c, K, big, most, 10, 0));
     CHECK(cache_bytes(c) <= MIB / 16);
-    CHECK(!cache_set(c, K, big, most + 1, 10));
+    CHECK(!cache_set(c, K, big, most + 1, 10, 0));
     CHECK(get(c, "k", 0) == NULL);                     /* nor what was there before: it is not true any more */
     CHECK_INT(0, cache_bytes(c));
-    CHECK(!cache_set(c, big, sizeof big, "v", 1, 10)); /* keys have no other */
+    CHECK(!cache_set(c, big, sizeof big, "v", 1, 10, 0)); /* keys have no other */
     cache_open("share", 1024 * MIB);
     CHECK_INT(CACHE_ENTRY_MAX, cache_room(c));
     cache_close(c);
@@ -136,7 +136,7 @@ static void tiny_entries_are_bounded_too(void)
     for (int i = 0; i < 200000; i++) {
         char key[20];
         int len = sprintf(key, "%d", i);
-        CHECK(cache_set(c, key, (size_t)len, "1", 1, CACHE_FOR_EVER));
+        CHECK(cache_set(c, key, (size_t)len, "1", 1, CACHE_FOR_EVER, 0));
     }
     CHECK(cache_bytes(c) <= 8 * MIB);
     CHECK(cache_keys(c) > 40000);
@@ -190,7 +190,7 @@ static void one_loads_and_the_others_come_again(void)
     CHECK_INT(CACHE_LOADING, fetch(c, "k", 1, &other));
     CHECK(get(c, "k", 1) == NULL);                     /* looking does not wait */
     CHECK_INT(CACHE_LEASED, fetch(c, "other", 1, &other));
-    CHECK(cache_keep(c, K, lease, "v", 1, 100));
+    CHECK(cache_keep(c, K, lease, "v", 1, 100, 0));
     CHECK_INT(CACHE_VALUE, fetch(c, "k", 99, &lease));
     CHECK_STR("v", buf_cstr(&got));
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 100, &lease));         /* its time is over: it is loaded anew */
@@ -210,7 +210,7 @@ static void what_was_given_up_the_next_loads(void)
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 0, &second));
     cache_give_up(c, K, first);                        /* twice: not the new one's */
     CHECK_INT(CACHE_LOADING, fetch(c, "k", 0, &first));
-    CHECK(cache_keep(c, K, second, "v", 1, 100));
+    CHECK(cache_keep(c, K, second, "v", 1, 100, 0));
     cache_give_up(c, K, second);                       /* it is a value now */
     CHECK_STR("v", get(c, "k", 0));
     cache_close(c);
@@ -224,13 +224,13 @@ static void a_lease_that_takes_too_long_is_taken_over(void)
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 1000, &slow));
     CHECK_INT(CACHE_LOADING, fetch(c, "k", 1000 + CACHE_LEASE_MS - 1, &none));
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 1000 + CACHE_LEASE_MS, &next));
-    cache_keep(c, K, slow, "old", 3, CACHE_FOR_EVER);  /* too late: not kept, not in the way */
+    cache_keep(c, K, slow, "old", 3, CACHE_FOR_EVER, 0);  /* too late: not kept, not in the way */
     CHECK(get(c, "k", 1000) == NULL);
     CHECK_INT(CACHE_LOADING, fetch(c, "k", 1000 + CACHE_LEASE_MS, &none));
-    cache_keep(c, K, next, "new", 3, CACHE_FOR_EVER);
+    cache_keep(c, K, next, "new", 3, CACHE_FOR_EVER, 0);
     CHECK_STR("new", get(c, "k", 1000));
     CHECK_INT(CACHE_LEASED, fetch(c, "l", 1000, &slow));
-    cache_keep(c, "l", 1, slow, "v", 1, CACHE_FOR_EVER);       /* late, but nobody else has begun */
+    cache_keep(c, "l", 1, slow, "v", 1, CACHE_FOR_EVER, 0);       /* late, but nobody else has begun */
     CHECK_STR("v", get(c, "l", 90000));
     cache_close(c);
 }
@@ -243,11 +243,11 @@ static void set_and_delete_end_a_lease(void)
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 0, &lease));
     set(c, "k", "set", 100);
     CHECK_INT(CACHE_VALUE, fetch(c, "k", 0, &other));
-    cache_keep(c, K, lease, "loaded", 6, 100);
+    cache_keep(c, K, lease, "loaded", 6, 100, 0);
     CHECK_STR("set", get(c, "k", 0));
     CHECK_INT(CACHE_LEASED, fetch(c, "d", 0, &lease));
     cache_delete(c, "d", 1);
-    cache_keep(c, "d", 1, lease, "stale", 5, 100);     /* loaded before the delete */
+    cache_keep(c, "d", 1, lease, "stale", 5, 100, 0);     /* loaded before the delete */
     CHECK(get(c, "d", 0) == NULL);
     CHECK_INT(CACHE_LEASED, fetch(c, "d", 0, &other));
     cache_give_up(c, "d", 1, other);
@@ -268,12 +268,12 @@ static void leases_do_not_go_for_others(void)
         set(c, key, value, CACHE_FOR_EVER);
     }
     CHECK_INT(CACHE_LOADING, fetch(c, "k", 0, &none));
-    CHECK(!cache_keep(c, K, lease, big, sizeof big, 100));     /* too large: the next loads for itself */
+    CHECK(!cache_keep(c, K, lease, big, sizeof big, 100, 0));     /* too large: the next loads for itself */
     CHECK_INT(CACHE_LEASED, fetch(c, "k", 0, &none));
     cache_give_up(c, K, none);
     CHECK_INT(CACHE_LEASED, cache_fetch(c, big, sizeof big, 0, &got, &lease));
     CHECK_INT(CACHE_LEASED, cache_fetch(c, big, sizeof big, 0, &got, &none));    /* such a key cannot be awaited */
-    CHECK(!cache_keep(c, big, sizeof big, lease, "v", 1, 100));
+    CHECK(!cache_keep(c, big, sizeof big, lease, "v", 1, 100, 0));
     cache_give_up(c, big, sizeof big, none);
     cache_close(c);
 }
@@ -303,7 +303,7 @@ static void *hammer(void *arg)
             if (dice >> 32 & 1)
                 cache_give_up(shared, key, 2, lease);
             else
-                cache_keep(shared, key, 2, lease, key, 2, (uint64_t)i + 20);
+                cache_keep(shared, key, 2, lease, key, 2, (uint64_t)i + 20, 0);
             break;
         case CACHE_VALUE:
             CHECK_BYTES(key, 2, value.data, value.len);
@@ -313,7 +313,7 @@ static void *hammer(void *arg)
             break;
         }
         if ((dice >> 40) % 16 == 0)
-            cache_set(shared, &key[1], 1, "other", 5, CACHE_FOR_EVER);
+            cache_set(shared, &key[1], 1, "other", 5, CACHE_FOR_EVER, 0);
     }
     buf_free(&value);
     return NULL;

@@ -25,7 +25,7 @@ static void a_copy_brings_back_what_all_held(void)
 
     counter_add(counter, K, 5, 1);
     CHECK_INT(1, limiter_take(limiter, K, 1, 1).left);
-    cache_set(cache, K, "before", 6, CACHE_FOR_EVER);
+    cache_set(cache, K, "before", 6, CACHE_FOR_EVER, 0);
     size_t bytes = cache_bytes(cache);
 
     struct named_copy *copy = named_copy();
@@ -33,8 +33,8 @@ static void a_copy_brings_back_what_all_held(void)
         counter_add(counter, K, 5, 1);
         counter_add(counter, "other", 5, 5, 1);
         limiter_take(limiter, K, 1, 1);
-        cache_set(cache, K, "after", 5, CACHE_FOR_EVER);
-        cache_set(cache, "new", 3, "new", 3, CACHE_FOR_EVER);
+        cache_set(cache, K, "after", 5, CACHE_FOR_EVER, 0);
+        cache_set(cache, "new", 3, "new", 3, CACHE_FOR_EVER, 0);
         struct counter *young = counter_open("young", 0);
         counter_add(young, K, 1, 1);
 
@@ -61,12 +61,12 @@ static void the_order_of_use_comes_back(void)
     char key[16];
 
     for (int i = 0; i < 400; i++)
-        cache_set(cache, key, (size_t)snprintf(key, sizeof key, "%d", i), "x", 1, CACHE_FOR_EVER);
+        cache_set(cache, key, (size_t)snprintf(key, sizeof key, "%d", i), "x", 1, CACHE_FOR_EVER, 0);
     size_t keys = cache_keys(cache);
     struct named_copy *copy = named_copy();
     for (int round = 0; round < 2; round++) {          /* what goes for new ones is the same, from the original and from the copy */
         for (int i = 400; i < 500; i++)
-            cache_set(cache, key, (size_t)snprintf(key, sizeof key, "%d", i), "x", 1, CACHE_FOR_EVER);
+            cache_set(cache, key, (size_t)snprintf(key, sizeof key, "%d", i), "x", 1, CACHE_FOR_EVER, 0);
         static char left[2][400];
         for (int i = 0; i < 400; i++) {
             snprintf(key, sizeof key, "%d", i);
@@ -86,7 +86,7 @@ static void nothing_is_pasted_where_nothing_was(void)
     struct cache *cache = cache_open("s", CACHE_BYTES_MIN);
 
     counter_add(counter, K, 5, 1);
-    cache_set(cache, K, "before", 6, CACHE_FOR_EVER);
+    cache_set(cache, K, "before", 6, CACHE_FOR_EVER, 0);
     named_paste(NULL);
     CHECK_INT(0, counter_keys(counter));
     CHECK_INT(0, cache_bytes(cache));
@@ -119,7 +119,7 @@ static void a_lease_is_not_copied(void)
     CHECK_INT(CACHE_LEASED, cache_fetch(cache, K, 1, &got, &lease));
     struct named_copy *copy = named_copy();
     named_paste(copy);
-    CHECK(cache_keep(cache, K, lease, "late", 4, CACHE_FOR_EVER));   /* harmless: it is held no more */
+    CHECK(cache_keep(cache, K, lease, "late", 4, CACHE_FOR_EVER, 0));   /* harmless: it is held no more */
     CHECK_STR("none", cached(cache, "k"));
     CHECK_INT(CACHE_LEASED, cache_fetch(cache, K, 1, &got, &other));
     cache_give_up(cache, K, other);

@@ -84,7 +84,7 @@ static void a_failed_allocation_hurts_one_exchange(void)
             }
             call_finish(&c);
             failure_set(&f, 500, "x", "why");
-            exchange_shape_error(&w.x, &f);
+            exchange_shape_error(&w.x, &f, NULL, NULL);
             exchange_error_body(&w.x, &f, &body);
             CHECK(body.len > 10);
             exchange_close(&w.x);
@@ -243,6 +243,32 @@ static void memory_is_flat(void)
     world_close(&w);
 }
 
+/* What is kept grows in small steps, so that some cycle of collection ends just above any bound; that is not to be the last one. */
+static void fullness_is_seen(void)
+{
+    struct world w = { 0 };
+    bool full = false;
+    int kept = 0;
+
+    world_file(&w, "gateway.lua", "local sluice = require 'sluice' local kept, P = {}, sluice.policy { name = 'p' } function P.validate() kept[#kept + 1] = ('x'):rep(20000) end\n"
+                                  "return sluice.config { api = 1, listen = ':0', memory = '4mb', models = { m = { answer = print } }, routes = { r = { path = '/', front = 'token', target = 'm', policies = { P } } } }");
+    CHECK_INT(0, world_load(&w, NULL));
+    for (enum call_state state = CALL_RETURNED; state == CALL_RETURNED; kept++) {
+        struct call c;
+
+        world_ask(&w, "q=x");
+        state = exchange_hook(&w.x, &c, HOOK_VALIDATE, 0);
+        call_finish(&c);
+        exchange_close(&w.x);
+        for (int i = 0; i < 50; i++)
+            vm_collect(w.vm);
+        full = full || vm_is_full(w.vm);
+    }
+    CHECK(kept > 100 && kept < 210);
+    CHECK(full);
+    world_close(&w);
+}
+
 static void metrics_are_counted(void)
 {
     struct metrics m = { 0 };
@@ -324,6 +350,7 @@ int main(void)
     RUN(a_cancel_cannot_be_held_up);
     RUN(values_of_a_resume_reach_inner_coroutines);
     RUN(memory_is_flat);
+    RUN(fullness_is_seen);
     RUN(metrics_are_counted);
     RUN(a_vm_that_is_given_to_another_thread_keeps_its_budgets);
     RUN(a_call_ends_when_its_vm_is_stopped_whatever_its_budget);

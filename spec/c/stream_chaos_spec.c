@@ -247,7 +247,7 @@ static void step(struct chaos *p, uint64_t *lot)
 static void run(uint64_t seed)
 {
     struct http_request r = { .method = seed % 17 ? "GET" : seed % 2 ? "HEAD" : "OPTIONS", .path = "/r", .query = "q=x", .minor = 1, .ip = "192.0.2.7" };
-    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = world.g->routes[0].fronts[0], .request = &r };
+    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = world.g->routes[0].fronts[0], .request = &r, .trace = seed % 2 };
     struct chaos p = { .now = 1000 + seed * 100000 };
     uint64_t lot = seed * 2654435761u + 1;
 
@@ -261,6 +261,13 @@ static void run(uint64_t seed)
     CHECK(p.gone || p.ends == 1);
     CHECK_INT(p.attempts, p.ends_of_attempts);
     CHECK(list_empty(&p.services));
+    if (facts.trace) {
+        struct buf text = BUF_EMPTY;
+
+        stream_trace(p.stream, NULL, &text);
+        CHECK(strstr(buf_cstr(&text), " ms  end  ") != NULL);
+        buf_free(&text);
+    }
     stream_free(p.stream);
 }
 

@@ -19,6 +19,8 @@ struct play {                                          /* one stream and all tha
     bool slow;                                         /* write says: wait */
     bool waits;                                        /* it was told to, and was not told to go on */
     unsigned writes_while_waiting;
+    bool traced, keep;                                 /* its time line is taken at the end, and kept for who looks at it */
+    struct buf trace;
 };
 
 static uint64_t h_now(void *o) { return ((struct play *)o)->now; }
@@ -163,9 +165,11 @@ static void begin(struct play *p, const char *name)
 {
     struct http_request r = { .method = "GET", .path = "/", .query = "q=why", .minor = 1, .ip = "192.0.2.7" };
     struct stream_facts facts = { .id = "s1", .ip = "192.0.2.7", .front = route(name)->fronts[0], .request = &r };
+    static unsigned turn;
 
     memset(p, 0, sizeof *p);
     p->now = 1000;
+    p->traced = facts.trace = ++turn % 2;              /* who looks changes nothing */
     stream_open(&p->stream, &host, p, world.g, route(name), &facts, &metrics);
     if (p->wants_body)
         stream_body(p->stream, "", 0);
@@ -208,7 +212,14 @@ static void over(struct play *p)
     CHECK(p->closed);
     CHECK_INT(p->gone ? 0 : 1, p->gone ? 0 : p->ends);
     CHECK(p->cancelled || p->finished || !wants_more(p));
+    if (p->traced) {
+        stream_trace(p->stream, NULL, &p->trace);
+        CHECK(strncmp(buf_cstr(&p->trace), "exchange s1  route ", 19) == 0);
+        CHECK(strstr(buf_cstr(&p->trace), " ms  end  ") != NULL);
+    }
     stream_free(p->stream);
+    if (!p->keep)
+        buf_free(&p->trace);
 }
 
 static const char *whole(struct play *p)
@@ -497,6 +508,78 @@ static void memory_is_bounded_by_the_event_limit(void)
     CHECK(strstr(whole(&p), "upstream_event_too_large") != NULL);
 }
 
+/* ---- the time line */
+
+static void feed_text(struct play *p, const char *text)
+{
+    char event[200];
+
+    feed(p, event, (size_t)snprintf(event, sizeof event, "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"}}]}\n\n", text));
+}
+
+/* Without what a machine's speed decides: the processor time. */
+static const char *steady(struct buf *trace)
+{
+    for (char *p = (char *)buf_cstr(trace); (p = strstr(p, " us")) != NULL; p++)
+        for (char *digit = p - 1; *digit >= '0' && *digit <= '9'; digit--)
+            *digit = *digit && digit == p - 1 ? 'N' : ' ';
+    return buf_cstr(trace);
+}
+
+static void begin_traced(struct play *p, const char *name)
+{
+    do {
+        if (p->stream) {
+            stream_shutdown(p->stream, REASON_SHUTTING_DOWN);
+            over(p);
+            buf_free(&p->out);
+        }
+        begin_stream(p, name);
+    } while (!p->traced);
+    p->keep = true;
+}
+
+static void a_time_line_counts_characters_and_waits(void)
+{
+    static const char done[] = "data: [DONE]\n\n";
+    struct play p = { 0 };
+
+    begin_traced(&p, "all");
+    p.now += 4;
+    feed_text(&p, "h\xc3\xa4nd");
+    feed_text(&p, "l\xc3\xa4nder");
+    feed(&p, done, sizeof done - 1);
+    end_upstream(&p, REASON_DONE);
+    over(&p);
+    CHECK_STR("exchange s1  route all  generation 0\n"
+              "       at  what       whose                   cpu     waited  did\n"
+              "     0 ms  try 1      m                                       answered; 2 pieces, the first after 4 ms\n"
+              "     4 ms  filter     holds                  N us             in 10, out 10, held 6 at most; 3 calls\n"
+              "     4 ms  filter     waits                  N us       6 ms  in 10, out 10, held 0 at most; 2 calls\n"
+              "     7 ms  filter     same                   N us             in 10, out 10, held 0 at most; 2 calls\n"
+              "    10 ms  end        done: status 200, 2 pieces came, 66 bytes sent, the first text after 7 ms\n",
+              steady(&p.trace));
+    buf_free(&p.trace);
+    buf_free(&p.out);
+}
+
+static void a_call_that_is_given_up_stands_in_the_time_line(void)
+{
+    struct play p = { 0 };
+
+    begin_traced(&p, "all");
+    feed_text(&p, "long enough to leave the first");
+    p.now += 2;
+    p.gone = true;
+    stream_client_gone(p.stream);
+    over(&p);
+    CHECK(strstr(steady(&p.trace), "filter     waits                  N us       2 ms  in 23, out 0, held 0 at most; 1 call; given up while it waited\n") != NULL);
+    CHECK(strstr(buf_cstr(&p.trace), "try 1      m                                       client_closed after 2 ms; 1 pieces, the first after 0 ms\n") != NULL);
+    CHECK(strstr(buf_cstr(&p.trace), "     2 ms  end        client_closed: status 499, 1 pieces came, 0 bytes sent\n") != NULL);
+    buf_free(&p.trace);
+    buf_free(&p.out);
+}
+
 int main(void)
 {
     log_setup(LOG_ERROR, LOG_TEXT, 2);
@@ -508,6 +591,8 @@ int main(void)
     RUN(a_slow_client_holds_the_upstream);
     RUN(heartbeats_and_clocks);
     RUN(memory_is_bounded_by_the_event_limit);
+    RUN(a_time_line_counts_characters_and_waits);
+    RUN(a_call_that_is_given_up_stands_in_the_time_line);
     world.x.ref = LUA_NOREF;
     world_close(&world);
     return check_done();

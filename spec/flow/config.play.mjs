@@ -10,9 +10,10 @@ local P = sluice.policy { name = "p", options = { key = { type = "secret" }, on 
   time = { type = "duration", default = "60s" }, names = { type = "list" }, map = { type = "map" }, judge = { type = "service" }, none = { type = "string" } } }
 function P.validate() end
 function P.prompt() end
-return sluice.config { api = 1, listen = "[::1]:4001", trusted_proxies = "10.0.0.0/8, ::1", workers = 2, drain = "1m", memory = "128mb", generations = 3,
+return sluice.config { api = 1, listen = "[::1]:4001", trusted_proxies = "10.0.0.0/8, ::1", workers = 2, drain = "1m", memory = "128mb", generations = 3, snapshot = "counters.snap",
   limits = { head = "8kb", body = "2mb", connections = 10, head_timeout = "1s", body_timeout = "2s", idle_timeout = "3s", write_stall = "4s" },
-  services = { judge = { url = "http://127.0.0.1:8000/", auth = sluice.secret "JUDGE_TOKEN", connect = "100ms", max_parallel = 5, ca = "ca.pem" }, lua = function() end },
+  services = { judge = { url = "http://127.0.0.1:8000/", auth = sluice.secret "JUDGE_TOKEN", connect = "100ms", max_parallel = 5, ca = "ca.pem" }, lua = function() end,
+    shared = { url = "redis://[::1]/7", auth = sluice.secret "JUDGE_TOKEN", user = "gateway" } },
   models = {
     slow = { provider = "openai", model = "m-1", key = sluice.secret "MODEL_KEY", timeout = { gap = "5s" }, ca = "ca.pem", options = { usage = false } },
     fast = { answer = function() end },
@@ -39,16 +40,17 @@ test("config --json: all that was understood, in an order that stays", () => {
   assert.equal(r.code, 0, r.err);
   const c = JSON.parse(r.out);
   assert.equal(r.out, `${JSON.stringify(c, null, 2)}\n`);
-  assert.deepEqual(Object.keys(c), ["api", "listen", "trusted_proxies", "workers", "drain", "memory", "generations", "limits", "services", "models", "routes"]);
+  assert.deepEqual(Object.keys(c), ["api", "listen", "trusted_proxies", "workers", "drain", "memory", "generations", "snapshot", "limits", "services", "models", "routes"]);
   assert.deepEqual({ ...c, services: 0, models: 0, routes: 0 }, {
-    api: 1, listen: "[::1]:4001", trusted_proxies: ["10.0.0.0/8", "::1"], workers: 2, drain: "60s", memory: "128mb", generations: 3,
+    api: 1, listen: "[::1]:4001", trusted_proxies: ["10.0.0.0/8", "::1"], workers: 2, drain: "60s", memory: "128mb", generations: 3, snapshot: { file: "c/counters.snap", every: "10s" },
     limits: { head: "8kb", body: "2mb", connections: 10, head_timeout: "1s", body_timeout: "2s", idle_timeout: "3s", write_stall: "4s" }, services: 0, models: 0, routes: 0,
   });
   assert.deepEqual(c.services, {
     judge: { url: "http://127.0.0.1:8000", auth: "<secret JUDGE_TOKEN>", ca: "c/ca.pem", timeout: "1500ms", connect: "100ms", max_parallel: 5, max_body: "1mb" }, lua: { answer: "<function c/g.lua:8>" },
+    shared: { url: "redis://[::1]:6379/7", user: "gateway", auth: "<secret JUDGE_TOKEN>", prefix: "sluice:", timeout: "1500ms", max_parallel: 32, max_body: "1mb" },
   });
   assert.deepEqual(c.models, {
-    fast: { answer: "<function c/g.lua:11>" },
+    fast: { answer: "<function c/g.lua:12>" },
     slow: { provider: "openai", model: "m-1", url: "https://api.openai.com/v1", key: "<secret MODEL_KEY>", ca: "c/ca.pem", timeout: { gap: "5s" }, options: { usage: false } },
   });
   assert.deepEqual(Object.keys(c.models), ["fast", "slow"]);
@@ -57,16 +59,16 @@ test("config --json: all that was understood, in an order that stays", () => {
   assert.deepEqual(chat, { path: ["/b", "/a"], front: "token", models: { best: ["slow", "fast"], slow: ["slow"] }, target: ["slow", "fast"], timeout: { connect: "10s", first_token: "60s", gap: "60s", total: "90s" }, heartbeat: "5s", off: ["gone"] });
   assert.deepEqual(policies[0], {
     name: "q", policy: "p", at: "c/g.lua:2", mode: "monitor", on_error: { open: ["prompt"] },
-    options: { judge: "<service judge>", key: "<secret JUDGE_TOKEN>", map: { a: "A b", b: [1, 2] }, match: '<match email, pattern "%d">', names: ["x", "y"], on: "<function c/g.lua:15>", size: "64kb", time: "60s" },
+    options: { judge: "<service judge>", key: "<secret JUDGE_TOKEN>", map: { a: "A b", b: [1, 2] }, match: '<match email, pattern "%d">', names: ["x", "y"], on: "<function c/g.lua:16>", size: "64kb", time: "60s" },
   });
-  assert.deepEqual(policies[1], { name: "p", at: "c/g.lua:2", mode: "enforce", on_error: "closed", only_if: "<function c/g.lua:17>", options: { size: "64kb", time: "60s" } });
+  assert.deepEqual(policies[1], { name: "p", at: "c/g.lua:2", mode: "enforce", on_error: "closed", only_if: "<function c/g.lua:18>", options: { size: "64kb", time: "60s" } });
   assert.ok(!r.out.includes("-value"));
 });
 
 test("config: tells every setting that there is", () => {
   const file = written();
   const { routes, models, services, ...c } = JSON.parse(p.sluice("config", file, "--json", KEYS).out);
-  const told = { config: { ...c, routes, models, services }, limits: c.limits, service: { ...services.judge, ...services.lua }, model: { ...models.slow, ...models.fast },
+  const told = { config: { ...c, routes, models, services }, limits: c.limits, service: { ...services.judge, ...services.lua, ...services.shared }, snapshot: c.snapshot, model: { ...models.slow, ...models.fast },
     route: { ...routes.chat, ...routes.page }, timeout: routes.chat.timeout };
   const overview = p.sluice("help").out;
   for (const [owner, of] of Object.entries(told)) {

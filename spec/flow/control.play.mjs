@@ -3,30 +3,12 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import fs from "node:fs";
 import net from "node:net";
-import os from "node:os";
 import path from "node:path";
-import { ROOT, eventually, file, play } from "./play.mjs";
+import { stageOf } from "./operator.mjs";
+import { eventually, file, play } from "./play.mjs";
 
-const BIN = path.resolve(ROOT, process.env.SLUICE_BIN ?? "build/sluice");
 const marked = (mark, more = {}) => file({ models: `mine = function(req, out) out:text "${mark}" end,`, routes: 'mine = { path = "/mine", front = "token", target = "mine" },', ...more });
 const write = (g, text) => fs.writeFileSync(path.join(g.dir, "gateway.lua"), text);
-
-// A gateway with a directory of its own for sockets, and its commands.
-async function stageOf(stage, text = marked("one"), options = {}) {
-  const run = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-run-"));
-  stage.onEnd(() => fs.rmSync(run, { recursive: true, force: true }));
-  const g = await stage.gateway(text, { env: { XDG_RUNTIME_DIR: run }, ...options });
-  const sluice = (...args) => new Promise((got) => {
-    const p = spawn(BIN, [...args.slice(0, 1), path.join(g.dir, "gateway.lua"), ...args.slice(1)], { env: { PATH: process.env.PATH, XDG_RUNTIME_DIR: run } });
-    let out = "", err = "";
-    p.stdout.on("data", (d) => (out += d));
-    p.stderr.on("data", (d) => (err += d));
-    p.on("close", (code) => got({ code, out, err }));
-  });
-  const socket = () => path.join(run, "sluice", fs.readdirSync(path.join(run, "sluice"))[0]);
-  await eventually(() => fs.existsSync(path.join(run, "sluice")) && fs.readdirSync(path.join(run, "sluice")).length === 1, "the control socket");
-  return { g, sluice, socket, run };
-}
 
 const says = async (g) => {
   const a = await g.get("/mine?q=x");
@@ -34,7 +16,7 @@ const says = async (g) => {
 };
 
 play("reload: a good file serves new requests, a broken one changes nothing and every mistake is told", async (stage) => {
-  const { g, sluice } = await stageOf(stage);
+  const { g, sluice } = await stageOf(stage, marked("one"));
   write(g, marked("two"));
   assert.deepEqual(await sluice("reload"), { code: 0, out: "generation 2 serves new requests\n", err: "" });
   await g.turn();
@@ -53,7 +35,7 @@ play("reload: a good file serves new requests, a broken one changes nothing and 
 
 for (const share of [["5%", 5], ["0.5%", 1], ["50%", 100]])
   play(`a canary gets exactly ${share[0]} of the requests; promote gives it all`, async (stage) => {
-    const { g, sluice } = await stageOf(stage);
+    const { g, sluice } = await stageOf(stage, marked("one"));
     write(g, marked("two"));
     const r = await sluice("reload", "--canary", share[0]);
     assert.equal(r.code, 0, r.err);
@@ -150,7 +132,7 @@ play("--force ends the streams of the oldest generation, each with one error eve
 });
 
 play("nobody there, a bad share, an unknown file: a sentence each", async (stage) => {
-  const { g, sluice } = await stageOf(stage);
+  const { g, sluice } = await stageOf(stage, marked("one"));
   for (const share of ["5", "0%", "100%", "x%", "-1%", ""]) assert.equal((await sluice("reload", "--canary", share)).code, 2, share);
   g.signal("SIGTERM");
   await g.ended();
@@ -160,7 +142,7 @@ play("nobody there, a bad share, an unknown file: a sentence each", async (stage
 });
 
 play("a socket that a dead process left is replaced; a living one's is left alone", async (stage) => {
-  const first = await stageOf(stage);
+  const first = await stageOf(stage, marked("one"));
   const at = first.socket();
   const second = await stage.gateway({ path: path.join(first.g.dir, "gateway.lua") }, { env: { XDG_RUNTIME_DIR: first.run } });
   await second.logged((l) => l.event === "control" && /another process runs/.test(l.message), "that the socket is taken");
@@ -183,7 +165,7 @@ play("a socket that a dead process left is replaced; a living one's is left alon
 });
 
 play("whatever comes through the socket, the gateway lives and answers", async (stage) => {
-  const { g, sluice, socket } = await stageOf(stage);
+  const { g, sluice, socket } = await stageOf(stage, marked("one"));
   const send = (bytes, end = true) => new Promise((got) => {
     const c = net.connect(socket());
     let said = "";

@@ -178,7 +178,7 @@ return sluice.config { api = 1, listen = ":0", models = { m = function(_, out) o
   const strict = p.sluice("check", "--strict", "s.lua");
   assert.deepEqual([strict.code, strict.out, strict.err], [1, "s.lua: not ok: 1 route, 1 model, 1 warning\n", `s.lua:2: warning: ${text}\n`]);
   const json = p.sluice("check", "s.lua", "--json");
-  assert.deepEqual([json.code, json.err, JSON.parse(json.out)], [0, "", { file: "s.lua", ok: true, errors: [], warnings: [{ file: "s.lua", line: 2, text }] }]);
+  assert.deepEqual([json.code, json.err, JSON.parse(json.out)], [0, "", { file: "s.lua", ok: true, errors: [], warnings: [{ file: "s.lua", line: 2, text }], notes: [] }]);
   const both = p.sluice("check", "s.lua", "--json", "--strict");
   assert.deepEqual([both.code, JSON.parse(both.out).ok], [1, false]);
 
@@ -205,4 +205,36 @@ return sluice.config { api = 1, listen = ":0", models = { m = function(_, out) o
 `);
   const own = p.sluice("check", "own/g.lua");
   assert.deepEqual([own.code, own.err], [0, ""]);
+});
+
+test("counters and limiters in Redis: a note that they wait, which is no warning; and where they cannot", () => {
+  const write = (body) => p.write("g.lua", `local sluice = require "sluice"
+local rate = sluice.limiter("rpm", { rate = 1, per = "1m", store = "redis:shared" })
+local spent = sluice.counter("usd", { store = "redis:shared" })
+local shared = sluice.redis "shared"
+local P = sluice.policy { name = "p" }
+${body}
+return sluice.config { api = 1, listen = ":0", services = { shared = { url = "redis://r.test" } }, models = { m = { answer = function(_, out) out:text "x" end } },
+  routes = { r = { path = "/r", front = "token", target = "m", policies = { P } } } }
+`);
+  const notes = ['limiter "rpm"', 'counter "usd"'].map((what, i) => `g.lua:${i + 2}: note: the ${what} is in the Redis server "shared": its methods wait, and raise when it does not answer`);
+  write(hook('rate:take "x" spent:add "x" shared:get "x"'));
+  let r = p.sluice("check", "--strict", "g.lua");
+  assert.equal(r.code, 0);
+  assert.equal(r.out, "g.lua: ok: 1 route, 1 model\n");
+  assert.deepEqual(r.err.split("\n").filter(Boolean), notes);
+  const json = JSON.parse(p.sluice("check", "--json", "g.lua").out);
+  assert.deepEqual(json.warnings, []);
+  assert.deepEqual(json.notes.map((n) => n.line), [2, 3]);
+
+  write(`function P.validate(req)
+  req.messages[1].content = req.messages[1].content:gsub("%w+", function(w) if rate:take(w) then return w end end)
+  table.sort(req.messages, function(a, b) return (shared:get(a.content) or "") < (shared:get(b.content) or "") end)
+end
+function P.error() spent:add "x" end`);
+  r = p.sluice("check", "g.lua");
+  assert.deepEqual(r.err.split("\n").filter(Boolean), [...notes,
+    'g.lua:7: warning: hook "validate" calls limiter:take (of one with a store) inside gsub, which cannot be left in the middle: collect first, then wait',
+    'g.lua:8: warning: hook "validate" calls redis:get inside table.sort, which cannot be left in the middle: collect first, then wait',
+    'g.lua:10: warning: hook "error" calls counter:add (of one with a store), but it may not wait']);
 });

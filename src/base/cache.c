@@ -13,7 +13,7 @@
 struct entry {                                         /* a value, or the lease of who loads it */
     char *bytes;                                       /* NULL: a lease; its record is pinned */
     size_t len;
-    uint64_t until;
+    uint64_t since, until;
     uint64_t lease;
 };
 
@@ -41,12 +41,33 @@ static void destroy(struct named *n)
     free(c);
 }
 
+/* ---- shown: sizes and times, never values */
+
+static void settings(struct named *n, struct named_figure ret[NAMED_FIGURES])
+{
+    ret[0] = (struct named_figure){ "max_bytes", (double)atomic_load(&((struct cache *)n)->max_bytes) };
+}
+
+static bool figures(const struct named_figure *set, const void *payload, const struct named_times *t, struct named_figure ret[NAMED_FIGURES], double *rank)
+{
+    const struct entry *e = payload;
+
+    (void)set;
+    ret[0] = (struct named_figure){ "bytes", (double)e->len };
+    ret[1] = (struct named_figure){ "age_ms", t->now_ms > e->since ? (double)(t->now_ms - e->since) : 0 };
+    ret[2] = (struct named_figure){ "ends_in_ms", e->until == CACHE_FOR_EVER ? -1 : (double)e->until - (double)t->now_ms };
+    *rank = (double)e->len;
+    return e->bytes && (e->until == CACHE_FOR_EVER || t->now_ms < e->until);   /* no bytes: somebody loads it */
+}
+
 static struct named *create(void)
 {
+    static const struct named_view view = { settings, figures };
     struct cache *c = mem_alloc(sizeof *c);
 
     c->named.destroy = destroy;
     c->named.keys = &c->entries;
+    c->named.view = &view;
     keyed_init(&c->entries, sizeof(struct entry), drop);
     c->entries.copy = copy;
     c->entries.whole = true;
@@ -94,16 +115,16 @@ bool cache_get(struct cache *c, const char *key, size_t len, uint64_t now_ms, st
 }
 
 /* Takes `bytes` for the locked entry. */
-static void put(struct cache *c, struct keyed_at *at, struct entry *e, char *bytes, size_t n, uint64_t until)
+static void put(struct cache *c, struct keyed_at *at, struct entry *e, char *bytes, size_t n, uint64_t until, uint64_t now)
 {
     if (!e->bytes)
         keyed_pin(at, false);
     free(e->bytes);
-    *e = (struct entry){ .bytes = bytes, .len = n, .until = until };
+    *e = (struct entry){ .bytes = bytes, .len = n, .since = now, .until = until };
     keyed_weigh(&c->entries, at, n + ALLOCATOR, atomic_load(&c->max_bytes));
 }
 
-bool cache_set(struct cache *c, const char *key, size_t len, const char *value, size_t n, uint64_t until_ms)
+bool cache_set(struct cache *c, const char *key, size_t len, const char *value, size_t n, uint64_t until_ms, uint64_t now_ms)
 {
     struct keyed_at at;
 
@@ -114,7 +135,7 @@ bool cache_set(struct cache *c, const char *key, size_t len, const char *value, 
     char *bytes = mem_copy(value, n);                  /* before the lock: others wait for it */
     bool fresh;
     struct entry *e = keyed_lock(&c->entries, key, len, SIZE_MAX, &fresh, &at);
-    put(c, &at, e, bytes, n, until_ms);
+    put(c, &at, e, bytes, n, until_ms, now_ms);
     keyed_unlock(&c->entries, &at);
     return true;
 }
@@ -162,7 +183,7 @@ enum cache_answer cache_fetch(struct cache *c, const char *key, size_t len, uint
 
 static bool holds(const struct entry *e, uint64_t number) { return e && !e->bytes && e->lease == number; }
 
-bool cache_keep(struct cache *c, const char *key, size_t len, uint64_t number, const char *value, size_t n, uint64_t until_ms)
+bool cache_keep(struct cache *c, const char *key, size_t len, uint64_t number, const char *value, size_t n, uint64_t until_ms, uint64_t now_ms)
 {
     struct keyed_at at;
 
@@ -173,7 +194,7 @@ bool cache_keep(struct cache *c, const char *key, size_t len, uint64_t number, c
     char *bytes = mem_copy(value, n);
     struct entry *e = keyed_lock(&c->entries, key, len, 0, NULL, &at);
     if (holds(e, number))
-        put(c, &at, e, bytes, n, until_ms);
+        put(c, &at, e, bytes, n, until_ms, now_ms);
     else
         free(bytes);
     keyed_unlock(&c->entries, &at);

@@ -37,12 +37,12 @@ size_t cache_room(const struct cache *c);
 size_t cache_takes(const struct cache *c, size_t key_len, size_t value_len);
 
 bool cache_get(struct cache *c, const char *key, size_t len, uint64_t now_ms, struct buf *ret);   /* appends the value; false: none, or its time is over */
-bool cache_set(struct cache *c, const char *key, size_t len, const char *value, size_t n, uint64_t until_ms);   /* false: too large; then there is none */
+bool cache_set(struct cache *c, const char *key, size_t len, const char *value, size_t n, uint64_t until_ms, uint64_t now_ms);   /* false: too large; then there is none */
 void cache_delete(struct cache *c, const char *key, size_t len);
 
 /* A key that is itself too large is leased to everyone. */
 enum cache_answer cache_fetch(struct cache *c, const char *key, size_t len, uint64_t now_ms, struct buf *ret, uint64_t *ret_lease);
-bool cache_keep(struct cache *c, const char *key, size_t len, uint64_t lease, const char *value, size_t n, uint64_t until_ms);   /* false: too large */
+bool cache_keep(struct cache *c, const char *key, size_t len, uint64_t lease, const char *value, size_t n, uint64_t until_ms, uint64_t now_ms);   /* false: too large */
 void cache_give_up(struct cache *c, const char *key, size_t len, uint64_t lease);   /* harmless when it is no longer held */
 
 size_t cache_keys(struct cache *c);

@@ -8,6 +8,7 @@
 #include "base/named.h"
 
 #define MAX_KEYS 65536
+#define NOT_SAID UINT64_MAX                            /* a window that no open has told yet */
 
 struct count {
     int64_t window;                                    /* when it began; sums of an earlier one are over */
@@ -29,12 +30,35 @@ static void destroy(struct named *n)
     free(c);
 }
 
+/* ---- shown */
+
+static void settings(struct named *n, struct named_figure ret[NAMED_FIGURES])
+{
+    uint64_t window = atomic_load(&((struct counter *)n)->window_ms);
+
+    ret[0] = (struct named_figure){ "window_ms", window ? (double)window : -1 };
+}
+
+static bool figures(const struct named_figure *set, const void *payload, const struct named_times *t, struct named_figure ret[NAMED_FIGURES], double *rank)
+{
+    const struct count *c = payload;
+    double ends_in = set[0].value < 0 ? -1 : (double)c->window + set[0].value - (double)t->unix_ms;
+
+    ret[0] = (struct named_figure){ "value", c->sum };
+    ret[1] = (struct named_figure){ "ends_in_ms", ends_in };
+    *rank = c->sum;
+    return set[0].value < 0 || ends_in > 0;
+}
+
 static struct named *create(void)
 {
+    static const struct named_view view = { settings, figures };
     struct counter *c = mem_alloc(sizeof *c);
 
     c->named.destroy = destroy;
     c->named.keys = &c->keys;
+    c->named.view = &view;
+    atomic_init(&c->window_ms, NOT_SAID);
     keyed_init(&c->keys, sizeof(struct count), NULL);
     return &c->named;
 }
@@ -118,3 +142,43 @@ void counter_settle(struct counter *c, const char *key, size_t len, const struct
 }
 
 size_t counter_keys(struct counter *c) { return keyed_count(&c->keys); }
+
+/* ---- for snapshots */
+
+struct counter *counter_resume(const char *name, uint64_t window_ms)
+{
+    struct counter *c = (struct counter *)named_open("counter", name, create);
+    uint64_t not_said = NOT_SAID;
+
+    atomic_compare_exchange_strong(&c->window_ms, &not_said, window_ms);
+    return c;
+}
+
+uint64_t counter_window(struct counter *c) { return atomic_load(&c->window_ms); }
+
+struct seer { void (*see)(void *arg, const char *key, size_t len, int64_t window, double sum); void *arg; };
+
+static void see_one(void *arg, const char *key, size_t len, const void *payload, size_t bytes)
+{
+    (void)bytes;
+    const struct seer *s = arg;
+    const struct count *n = payload;
+
+    s->see(s->arg, key, len, n->window, n->sum);
+}
+
+void counter_each(struct counter *c, void (*see)(void *arg, const char *key, size_t len, int64_t window, double sum), void *arg)
+{
+    struct seer s = { see, arg };
+    keyed_each(&c->keys, see_one, &s);
+}
+
+void counter_put(struct counter *c, const char *key, size_t len, int64_t window, double sum)
+{
+    struct keyed_at at;
+    bool fresh;
+    struct count *n = keyed_lock(&c->keys, key, len, MAX_KEYS, &fresh, &at);
+
+    *n = (struct count){ window, atomic_fetch_add(&c->born, 1), sum };
+    keyed_unlock(&c->keys, &at);
+}

@@ -23,4 +23,10 @@ bool counter_reserve(struct counter *c, const char *key, size_t len, double n, d
 void counter_settle(struct counter *c, const char *key, size_t len, const struct reservation *r, double actual, int64_t unix_ms);
 size_t counter_keys(struct counter *c);
 
+/* For snapshots: the counter of that name, whose window stays as it is when somebody has opened it before; all its sums; one sum back. */
+struct counter *counter_resume(const char *name, uint64_t window_ms);
+uint64_t counter_window(struct counter *c);
+void counter_each(struct counter *c, void (*see)(void *arg, const char *key, size_t len, int64_t window, double sum), void *arg);   /* locked: brief */
+void counter_put(struct counter *c, const char *key, size_t len, int64_t window, double sum);
+
 #endif

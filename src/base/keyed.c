@@ -233,6 +233,27 @@ size_t keyed_count(struct keyed *k)
     return n;
 }
 
+static void show(const struct keyed *k, const struct keyed_record *r, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg)
+{
+    see(arg, (const char *)r->payload + k->payload, r->len, r->payload, r->weight + keyed_takes(k, r->len));
+}
+
+void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg)
+{
+    for (int i = 0; i < KEYED_SHARDS; i++) {
+        struct keyed_shard *s = &k->shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        for (size_t chain = 0; chain < s->n_slots; chain++)
+            for (const struct keyed_record *r = s->slots[chain]; r; r = r->next)
+                if (list_empty(&r->used))              /* pinned */
+                    show(k, r, see, arg);
+        list_each(it, &s->used)
+            show(k, list_of(it, struct keyed_record, used), see, arg);
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
 /* ---- copies */
 
 struct keyed_copy {

@@ -48,6 +48,9 @@ void keyed_trim(struct keyed *k, size_t most);         /* a smaller bound of byt
 size_t keyed_takes(const struct keyed *k, size_t len); /* what a record with a key of that length takes by itself: its memory, the allocator's, its chain */
 size_t keyed_count(struct keyed *k);
 size_t keyed_bytes(struct keyed *k);
+/* Calls `see` for each record, one shard locked at a time (pinned ones first, then those unused longest): it must be quick, and may not come back
+ * here. bytes: all that it takes. */
+void keyed_each(struct keyed *k, void (*see)(void *arg, const char *key, size_t len, const void *payload, size_t bytes), void *arg);
 
 /* All records but the pinned ones, in order; and back, in place of what the table holds then (NULL: it is emptied). */
 struct keyed_copy;

@@ -23,6 +23,44 @@ struct limiter {
     _Atomic size_t max_keys;
 };
 
+static void refill(struct bucket *b, const struct limiter_rule *rule, uint64_t now)
+{
+    if (now > b->at) {                                 /* workers' clocks may differ by a turn: never go back */
+        b->level += (double)(now - b->at) * rule->rate / (double)rule->per_ms;
+        b->at = now;
+    }
+    if (b->level > rule->burst)
+        b->level = rule->burst;
+}
+
+/* ---- shown */
+
+static void settings(struct named *n, struct named_figure ret[NAMED_FIGURES])
+{
+    struct limiter *l = (struct limiter *)n;
+    struct limiter_rule rule;
+
+    pthread_mutex_lock(&l->keys.shards[0].lock);
+    rule = l->rules[0];
+    pthread_mutex_unlock(&l->keys.shards[0].lock);
+    ret[0] = (struct named_figure){ "rate", rule.rate };
+    ret[1] = (struct named_figure){ "per_ms", (double)rule.per_ms };
+    ret[2] = (struct named_figure){ "burst", rule.burst };
+}
+
+/* First those that have least left: they are refused next. */
+static bool figures(const struct named_figure *set, const void *payload, const struct named_times *t, struct named_figure ret[NAMED_FIGURES], double *rank)
+{
+    struct limiter_rule rule = { .rate = set[0].value, .per_ms = (uint64_t)set[1].value, .burst = set[2].value };
+    struct bucket b = *(const struct bucket *)payload;
+
+    refill(&b, &rule, t->now_ms);
+    ret[0] = (struct named_figure){ "left", b.level };
+    ret[1] = (struct named_figure){ "full_in_ms", (rule.burst - b.level) * (double)rule.per_ms / rule.rate };
+    *rank = -b.level;
+    return true;
+}
+
 static void destroy(struct named *n)
 {
     struct limiter *l = (struct limiter *)n;
@@ -33,10 +71,12 @@ static void destroy(struct named *n)
 
 static struct named *create(void)
 {
+    static const struct named_view view = { settings, figures };
     struct limiter *l = mem_alloc(sizeof *l);
 
     l->named.destroy = destroy;
     l->named.keys = &l->keys;
+    l->named.view = &view;
     keyed_init(&l->keys, sizeof(struct bucket), NULL);
     return &l->named;
 }
@@ -64,16 +104,6 @@ struct limiter *limiter_open(const char *name, const struct limiter_rule *rule)
 void limiter_close(struct limiter *l)
 {
     named_close(&l->named);
-}
-
-static void refill(struct bucket *b, const struct limiter_rule *rule, uint64_t now)
-{
-    if (now > b->at) {                                 /* workers' clocks may differ by a turn: never go back */
-        b->level += (double)(now - b->at) * rule->rate / (double)rule->per_ms;
-        b->at = now;
-    }
-    if (b->level > rule->burst)
-        b->level = rule->burst;
 }
 
 /* Rounded down; x >= 0. (This floor is linked without libm.) */

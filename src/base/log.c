@@ -109,13 +109,13 @@ static void put_risky(struct buf *b, unsigned c)
         buf_printf(b, "\\u%04x", c);
 }
 
-static void put_character(struct buf *b, const unsigned char *p, size_t left, size_t *n)
+static void put_character(struct buf *b, const unsigned char *p, size_t left, size_t *n, enum log_format as)
 {
     unsigned c = code_point(p, left, n);
 
     if (c == 0 && *p == 0)
         buf_puts(b, "\\u0000");
-    else if (c == 0 && settings.format == LOG_JSON)
+    else if (c == 0 && as == LOG_JSON)
         buf_puts(b, "\xef\xbf\xbd");
     else if (c == 0)
         buf_printf(b, "\\x%02x", *p);
@@ -128,13 +128,13 @@ static void put_character(struct buf *b, const unsigned char *p, size_t left, si
 }
 
 /* The cap is on what is written, not on what came: escapes make a value up to six times longer. */
-static void put_escaped(struct buf *b, const char *value, size_t len)
+void log_escape(struct buf *b, const char *value, size_t len, enum log_format as)
 {
     size_t n, most = b->len + VALUE_MOST;
 
     for (size_t i = 0; i < len; i += n) {
         size_t before = b->len;
-        put_character(b, (const unsigned char *)value + i, len - i, &n);
+        put_character(b, (const unsigned char *)value + i, len - i, &n, as);
         if (b->len > most) {
             b->len = before;
             buf_puts(b, "...");
@@ -142,6 +142,8 @@ static void put_escaped(struct buf *b, const char *value, size_t len)
         }
     }
 }
+
+static void put_escaped(struct buf *b, const char *value, size_t len) { log_escape(b, value, len, settings.format); }
 
 static bool is_plain(const char *value, size_t len)
 {

@@ -46,6 +46,9 @@ void log_double(struct log_line *l, const char *key, double value);             
 void log_bool(struct log_line *l, const char *key, bool value);
 void log_end(struct log_line *l);                                              /* writes and frees */
 
+/* A value as it stands in a line, without its quotes: for whatever else goes to a terminal or into JSON. */
+void log_escape(struct buf *b, const char *value, size_t len, enum log_format as);
+
 /* The short way: one free sentence in the field "message". */
 void log_say(enum log_level level, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

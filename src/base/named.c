@@ -73,14 +73,14 @@ void named_close(struct named *n)
     pthread_mutex_unlock(&lock);
 }
 
-void named_each(void (*see)(void *arg, struct named *n), void *arg)
+static void see_all(const char *kind, void (*see)(void *arg, struct named *n), void *arg)   /* kind NULL: those that are open, of any */
 {
     struct named **all = NULL;
     size_t count = 0;
 
     pthread_mutex_lock(&lock);
     for (struct named *n = registry; n; n = n->next) {
-        if (n->opened == 0)
+        if (kind ? strcmp(kind, n->kind) != 0 : n->opened == 0)
             continue;
         n->opened++;
         all = mem_resize(all, (count + 1) * sizeof(struct named *));
@@ -93,6 +93,10 @@ void named_each(void (*see)(void *arg, struct named *n), void *arg)
     }
     free(all);
 }
+
+void named_each(void (*see)(void *arg, struct named *n), void *arg) { see_all(NULL, see, arg); }
+
+void named_every(const char *kind, void (*see)(void *arg, struct named *n), void *arg) { see_all(kind, see, arg); }
 
 void named_forget_idle(void)
 {

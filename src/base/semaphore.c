@@ -34,11 +34,25 @@ static size_t held(struct named *n)
     return atomic_load(&s->held);
 }
 
+/* ---- shown */
+
+static void settings(struct named *n, struct named_figure ret[NAMED_FIGURES]) { ret[0] = (struct named_figure){ "held", (double)held(n) }; }
+
+static bool figures(const struct named_figure *set, const void *payload, const struct named_times *t, struct named_figure ret[NAMED_FIGURES], double *rank)
+{
+    (void)set, (void)t;
+    *rank = (double)*(const uint64_t *)payload;
+    ret[0] = (struct named_figure){ "taken", *rank };
+    return true;
+}
+
 static struct named *create(void)
 {
+    static const struct named_view view = { settings, figures };
     struct semaphore *s = mem_alloc(sizeof *s);
 
     s->named.destroy = destroy;
+    s->named.view = &view;
     s->named.keys = &s->keys;
     s->named.held = held;
     keyed_init(&s->keys, sizeof(uint64_t), NULL);

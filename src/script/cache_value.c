@@ -146,7 +146,7 @@ static int lua_set(lua_State *L)                       /* c:set(key, value [, { 
     if (lua_isnoneornil(L, 3))
         return luaL_error(L, "a cache keeps no nil; cache:delete(key) forgets a value");
     b = pack(L, 3);
-    if (cache_set(v->cache, key, len, b->data, b->len, end_of(L, ttl))) {
+    if (cache_set(v->cache, key, len, b->data, b->len, end_of(L, ttl), vm_of(L)->now_ms)) {
         lua_pushboolean(L, 1);
         return 1;
     }
@@ -225,7 +225,7 @@ static int loaded(lua_State *L, int status, lua_KContext k)
     b = pack(L, 6);
     if (load->call) {
         unlink_load(load);
-        if (!cache_keep(v->cache, load->key, load->len, load->lease, b->data, b->len, end_of(L, ttl)))
+        if (!cache_keep(v->cache, load->key, load->len, load->lease, b->data, b->len, end_of(L, ttl), vm_of(L)->now_ms))
             log_say(LOG_WARN, "cache.too_large", "%s", push_too_large(L, v->cache, load->len, b->len));
     }
     return unpack(L);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -150,6 +151,14 @@ static void tell_slow(const struct call *c)
     log_end(&line);
 }
 
+static uint64_t cpu_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static enum call_state go(struct call *c, int nargs)
 {
     struct vm *vm = c->vm;
@@ -171,13 +180,17 @@ static enum call_state go(struct call *c, int nargs)
     vm->no_wait = c->no_wait != NULL;
     vm->no_wait_why = c->no_wait;
     vm_enter(vm, c->co, c->budget_ms);
+    uint64_t began = c->meter.on ? cpu_now() : 0;
     status = lua_resume(c->co, NULL, nargs, &n);
+    if (c->meter.on)
+        c->meter.cpu_ns += cpu_now() - began;
     c->n_results = n;
     if (status == LUA_ERRMEM)
         vm->killed = KILL_MEMORY;
     if (status == LUA_YIELD && vm->killed == KILL_NOT) {
         c->wait = vm->wait;
         c->wait_ms = vm->wait_ms;
+        c->meter.waited = true;
         state = CALL_WAITS;
     } else if (status != LUA_OK && vm->killed == KILL_NOT) {
         state = failed(c, status);

@@ -37,6 +37,11 @@ struct call_by {                                       /* whose call it is, for 
     const char *id, *route, *policy, *hook;
 };
 
+struct call_meter {                                    /* what a call cost, where somebody wants to know */
+    bool on, waited;
+    uint64_t cpu_ns;                                   /* of this thread, over all its runs */
+};
+
 struct call {
     struct call_by by;
     struct vm *vm;                                     /* NULL: no call is open */
@@ -52,6 +57,7 @@ struct call {
     uint64_t wait_ms;                                  /* WAIT_SLEEP, WAIT_NEWS: for how long; 0 with NEWS: no bound. (WAIT_OUTPUT: the text is at the top of co) */
     struct service_call *wants, *answers;              /* calls of services that it wants made; those that are over. Freed with the call */
     struct gate_want *gates;                           /* gates that it opened (ctx:gate), to be taken by whom it belongs to; freed with the call */
+    struct call_meter meter;
     bool news;                                         /* an answer came that it has not been resumed for */
     enum call_failure failure;
     struct load *loads;                                /* values that others wait for and this call loads (cache_value.h) */

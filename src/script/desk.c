@@ -14,20 +14,28 @@ void desk_init(struct desk *d, const struct desk_host *host, void *owner)
 
 static bool is_failure(const struct service_call *w) { return w->end != SERVICE_OK || w->status >= 500; }
 
+static void tell_over(const struct desk *d, const struct service_call *w, bool given_up)
+{
+    if (d->host->over)
+        d->host->over(d->owner, w, given_up);
+}
+
 struct call *desk_answered(struct desk *d, struct service_call *w)
 {
     struct call *asker = w->asker;
 
     list_remove(&w->running);
     breaker_told(&w->service->breaker, is_failure(w), now(d));
+    tell_over(d, w, false);
     service_answer(asker, w);
     return asker;
 }
 
-static bool refuse(struct service_call *w, enum service_end end)
+static bool refuse(const struct desk *d, struct service_call *w, enum service_end end)
 {
     list_remove(&w->running);
     w->end = end;
+    tell_over(d, w, false);
     service_answer(w->asker, w);
     return true;
 }
@@ -39,8 +47,8 @@ static bool start(struct desk *d, struct call *c, struct service_call *w)
     w->due = now(d) + w->timeout_ms;
     list_append(&d->running, &w->running);
     if (!breaker_may(&w->service->breaker, now(d)))
-        return refuse(w, SERVICE_BREAKER_OPEN);
-    return d->host->service(d->owner, w) != 0 && refuse(w, SERVICE_CONNECT);
+        return refuse(d, w, SERVICE_BREAKER_OPEN);
+    return d->host->service(d->owner, w) != 0 && refuse(d, w, SERVICE_CONNECT);
 }
 
 bool desk_take(struct desk *d, struct call *c)
@@ -87,6 +95,7 @@ void desk_expire(struct desk *d)
 static void give_up(struct desk *d, struct service_call *w)
 {
     d->host->service_cancel(d->owner, w);
+    tell_over(d, w, true);
     breaker_untold(&w->service->breaker);
     service_call_free(w);
 }

@@ -18,6 +18,7 @@ struct desk_host {
     uint64_t (*now)(void *owner);                      /* ms, never 0 */
     int (*service)(void *owner, struct service_call *w);   /* 0: its answer comes once, later; -1: not even started */
     void (*service_cancel)(void *owner, struct service_call *w);
+    void (*over)(void *owner, const struct service_call *w, bool given_up);   /* told of each that is; NULL: not wanted */
 };
 
 struct desk {

@@ -1,31 +1,40 @@
-/* sluice.sha256 and sluice.equal, by OpenSSL's libcrypto (which libcurl brings along); and bytes that nobody can guess. */
+#include "script/digest.h"
+
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <sys/random.h>
 
-#include "script/inside.h"
+#include <lauxlib.h>
 
-#define SHA256_BYTES 32
-
-int digest_sha256(lua_State *L)                        /* sluice.sha256(text) -> 64 hex digits */
+static int push_hex(lua_State *L, const unsigned char *bytes, size_t n)   /* -> hex */
 {
     static const char digits[] = "0123456789abcdef";
-    unsigned char sum[SHA256_BYTES];
-    char hex[2 * SHA256_BYTES];
-    size_t len;
-    const char *text = luaL_checklstring(L, 1, &len);
+    char hex[2 * EVP_MAX_MD_SIZE];
 
-    if (!EVP_Digest(text, len, sum, NULL, EVP_sha256(), NULL))
-        return luaL_error(L, "this system's libcrypto does not give SHA-256");
-    for (size_t i = 0; i < SHA256_BYTES; i++) {
-        hex[2 * i] = digits[sum[i] >> 4];
-        hex[2 * i + 1] = digits[sum[i] & 15];
+    for (size_t i = 0; i < n; i++) {
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
     }
-    lua_pushlstring(L, hex, sizeof hex);               /* text hex */
+    lua_pushlstring(L, hex, 2 * n);
     return 1;
 }
 
-int digest_equal(lua_State *L)                         /* sluice.equal(a, b) -> whether they are; its time tells only their lengths */
+static int digest(lua_State *L, const EVP_MD *by, const char *name)   /* (text) -> hex */
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    unsigned n;
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+
+    if (!EVP_Digest(text, len, sum, &n, by, NULL))
+        return luaL_error(L, "this system's libcrypto does not give %s", name);
+    return push_hex(L, sum, n);
+}
+
+int digest_sha256(lua_State *L) { return digest(L, EVP_sha256(), "SHA-256"); }
+int digest_sha1(lua_State *L) { return digest(L, EVP_sha1(), "SHA-1"); }
+
+int digest_equal(lua_State *L)
 {
     size_t a_len, b_len;
     const char *a = luaL_checklstring(L, 1, &a_len), *b = luaL_checklstring(L, 2, &b_len);
@@ -34,7 +43,7 @@ int digest_equal(lua_State *L)                         /* sluice.equal(a, b) -> 
     return 1;
 }
 
-int digest_random(lua_State *L)                        /* host.random(n) -> n bytes of the kernel's, at most 256: so many come whole */
+int digest_random(lua_State *L)
 {
     unsigned char bytes[256];
     lua_Integer n = luaL_checkinteger(L, 1);

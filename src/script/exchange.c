@@ -35,6 +35,16 @@ void exchange_push_function(lua_State *L, const char *name)
     lua_remove(L, -2);                                 /* f */
 }
 
+int exchange_of(lua_State *L)
+{
+    const struct call *c = vm_of(L)->call;
+
+    if (!c || !c->exchange)
+        return 0;
+    exchange_push(L, c->exchange);
+    return 1;
+}
+
 #define BOX "sluice.box"
 
 void exchange_push_box(lua_State *L, int first, int n)
@@ -91,6 +101,7 @@ void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int 
     call_begin(c, x->gateway->vm, budget_ms);
     c->exchange = x;
     c->by = (struct call_by){ x->id, x->route->name, x->route->policies[policy].name, hook };
+    c->meter.on = x->metered;
 }
 
 enum call_state exchange_start(struct call *c, lua_CFunction entry, void *job)
@@ -108,6 +119,7 @@ enum call_state exchange_run(struct exchange *x, struct call *c, lua_CFunction e
 
     call_begin(c, x->gateway->vm, budget_ms);
     c->exchange = x;
+    c->meter.on = x->metered;
     c->no_wait = no_wait ? no_wait : "this is no hook";
     state = exchange_start(c, entry, job);
     assert(state != CALL_WAITS);
@@ -221,6 +233,44 @@ void exchange_verdict(struct exchange *x, struct call *c, enum hook h, size_t i,
     read_result(x, c, &who, ret);
 }
 
+/* ---- what is reserved elsewhere */
+
+bool exchange_owes(const struct exchange *x)
+{
+    lua_State *L = x->gateway->vm->L;
+
+    int top = lua_gettop(L);
+
+    if (x->ref == LUA_NOREF)
+        return false;
+    exchange_push(L, x);                               /* x */
+    bool owes = false;
+    if (lua_rawgeti(L, -1, X_HELD) == LUA_TTABLE) {    /* x held? */
+        lua_pushnil(L);
+        owes = lua_next(L, -2) != 0;                   /* x held (reservation true)? */
+    }
+    lua_settop(L, top);
+    return owes;
+}
+
+static int give_back_entry(lua_State *L)               /* (exchange) */
+{
+    struct exchange *x = lua_touserdata(L, 1);
+
+    lua_settop(L, 0);
+    exchange_push_function(L, "give_back");            /* f */
+    exchange_push(L, x);                               /* f x */
+    lua_callk(L, 1, 0, 0, exchange_results);
+    return 0;
+}
+
+enum call_state exchange_give_back(struct exchange *x, struct call *c)
+{
+    call_begin(c, x->gateway->vm, HOOK_MS);
+    c->exchange = x;
+    return exchange_start(c, give_back_entry, x);
+}
+
 /* ---- gates */
 
 enum call_state exchange_gate(struct exchange *x, struct call *c, int policy, enum hook hook, int fn_ref)
@@ -268,6 +318,7 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
     call_begin(c, x->gateway->vm, HOOK_MS);
     c->exchange = x;
     c->may_output = true;
+    c->meter.on = x->metered;
     return exchange_start(c, answer_entry, &job);
 }
 
@@ -328,4 +379,40 @@ size_t exchange_headers(struct exchange *x, struct header *ret, size_t max)
 void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {
     pairs_of(x, X_TAGS, fn, arg);
+}
+
+/* ---- whom it is for */
+
+struct key_job { struct exchange *x; struct buf *ret; };
+
+static int key_entry(lua_State *L)                     /* (job) */
+{
+    struct key_job *job = lua_touserdata(L, 1);
+    const char *s;
+    size_t len;
+
+    exchange_push(L, job->x);
+    if (lua_rawgeti(L, -1, X_SHARED) != LUA_TTABLE)
+        return 0;
+    if (lua_getfield(L, -1, "key") == LUA_TTABLE)
+        lua_getfield(L, -1, "id");                     /* a script's table: perhaps its function */
+    s = lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER ? lua_tolstring(L, -1, &len) : NULL;
+    if (s)
+        buf_append(job->ret, s, len);
+    lua_settop(L, 0);
+    lua_pushboolean(L, s != NULL);
+    return 1;
+}
+
+bool exchange_key(struct exchange *x, struct buf *ret)
+{
+    struct key_job job = { x, ret };
+    struct call c;
+    bool found;
+
+    if (x->ref == LUA_NOREF)
+        return false;
+    found = exchange_run(x, &c, key_entry, &job, HOOK_MS, "this is no hook") == CALL_RETURNED && c.n_results == 1 && lua_toboolean(c.co, -1);
+    call_finish(&c);
+    return found;
 }

@@ -50,6 +50,7 @@ struct exchange {
     const struct route *route;
     const struct front *front;                         /* what this client speaks */
     const char *id;                                    /* of the stream; lives as long */
+    bool metered;                                      /* its calls note what they cost (call.meter) */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
     struct slot *slots;                                /* that its hooks took; given back by exchange_release */
@@ -182,12 +183,16 @@ int exchange_front_respond(struct exchange *x, struct buf *out);
 const char *exchange_public_model(struct exchange *x);
 bool exchange_wants_usage(struct exchange *x);         /* the client asked for usage, or gets it without asking */
 
-/* Runs all error hooks of the route (they may not wait) and lets them change *f. Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
-void exchange_shape_error(struct exchange *x, struct failure *f);
+/* Runs all error hooks of the route (they may not wait) and lets them change *f; tells `ran` of each (NULL: nobody). Then exchange_error_body appends the front's JSON for it. Never fails: falls back to the built-in shape. */
+void exchange_shape_error(struct exchange *x, struct failure *f, void (*ran)(void *arg, int policy, const struct call *c, bool failed), void *arg);
 void exchange_error_body(struct exchange *x, const struct failure *f, struct buf *out);
 
 /* The headers that ctx:header set so far, in order. Strings live until the next call into Lua. Returns how many of at most `max`. */
 size_t exchange_headers(struct exchange *x, struct header *ret, size_t max);
+
+/* Whether something was reserved in a store elsewhere (lua/sluice/store.lua) and not settled; and the call that gives it back, which may wait. */
+bool exchange_owes(const struct exchange *x);
+enum call_state exchange_give_back(struct exchange *x, struct call *c);
 
 struct summary {                                       /* what log(sum, ctx) sees and what the log line says */
     const char *finish;                                /* "done" "client_closed" or the error's code */
@@ -197,6 +202,8 @@ struct summary {                                       /* what log(sum, ctx) see
     struct usage usage;
 };
 void exchange_summary(struct exchange *x, const struct summary *s);
+/* Whom policies say that the client is: ctx.key where it is a text, else ctx.key.id. False: nobody. */
+bool exchange_key(struct exchange *x, struct buf *ret);
 /* Calls fn for each ctx:tag(name, value) so far, values as text. */
 void exchange_tags(struct exchange *x, void (*fn)(void *arg, const char *name, const char *value), void *arg);
 

@@ -10,7 +10,7 @@
 
 /* Slots of the record; lua/sluice/record.lua names the same. */
 enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY,
-       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_ANSWER, X_CTX };
+       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_HELD, X_ANSWER, X_CTX };
 
 /* Begins a call of a policy's: its log lines can name it. */
 void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook);
@@ -32,6 +32,7 @@ int exchange_results(lua_State *L, int status, lua_KContext below);             
 
 /* An opaque value around the n values (at most 2) that begin at stack index `first`: scripts may hold it, only host.unbox opens it. */
 void exchange_push_box(lua_State *L, int first, int n);
+int exchange_of(lua_State *L);                         /* host.exchange() -> the record of the exchange whose policy runs | nil: none does */
 int exchange_unbox(lua_State *L);                      /* host.unbox(box) -> the values */
 void exchange_box_open(lua_State *L);                  /* makes its metatable, once a VM */
 

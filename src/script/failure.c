@@ -69,7 +69,7 @@ static int error_entry(lua_State *L)                   /* (job) */
     return 0;
 }
 
-void exchange_shape_error(struct exchange *x, struct failure *f)
+void exchange_shape_error(struct exchange *x, struct failure *f, void (*ran)(void *arg, int policy, const struct call *c, bool failed), void *arg)
 {
     if (x->ref == LUA_NOREF)
         return;
@@ -80,7 +80,10 @@ void exchange_shape_error(struct exchange *x, struct failure *f)
 
         if (x->off & 1ull << entry->policy)
             continue;
-        if (exchange_run(x, &c, error_entry, &job, HOOK_MS, "the hook error may not wait") == CALL_FAILED || c.n_results > 0)
+        bool failed = exchange_run(x, &c, error_entry, &job, HOOK_MS, "the hook error may not wait") == CALL_FAILED || c.n_results > 0;
+        if (ran)
+            ran(arg, entry->policy, &c, failed);
+        if (failed)
             log_say(LOG_ERROR, "policy.error", "hook \"error\" of policy \"%s\": %s", x->route->policies[entry->policy].name,
                     c.message ? c.message : "raised a verdict, which it may not");
         call_finish(&c);

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "script/gateway_inside.h"
+#include "script/secret_value.h"
+#include "wire/resp.h"
 
 #define LOAD_MS 10000                                  /* CPU time a gateway file may use */
 #define MEMORY_MIN ((size_t)4 << 20)
@@ -196,6 +198,36 @@ static void model(struct loaded *o, lua_State *L, struct model *m)
     m->dialect = dialect(o, L);
 }
 
+static void word_of(struct buf *out, const char *word) { resp_word(out, word, strlen(word)); }
+
+/* What begins each connection to a Redis server. The password is in C from here on. */
+static void redis_login(struct loaded *o, lua_State *L, struct service *s)   /* service -> service */
+{
+    const char *user = read_text(o, L, "user"), *db = read_text(o, L, "db");
+    struct buf login = BUF_EMPTY;
+    size_t len;
+
+    lua_getfield(L, -1, "auth");                       /* service secret? */
+    const char *password = secret_value_read(L, -1, &len);
+    if (password) {
+        resp_command(&login, user ? 3 : 2);
+        word_of(&login, "AUTH");
+        if (user)
+            word_of(&login, user);
+        resp_word(&login, password, len);
+        s->redis.login_replies++;
+    }
+    lua_pop(L, 1);                                     /* service */
+    if (db) {
+        resp_command(&login, 2);
+        word_of(&login, "SELECT");
+        word_of(&login, db);
+        s->redis.login_replies++;
+    }
+    s->redis.login = read_own(o, login.data);
+    s->redis.login_len = login.len;
+}
+
 static void service(struct loaded *o, lua_State *L, struct service *s)
 {
     s->name = read_text(o, L, "name");
@@ -205,6 +237,11 @@ static void service(struct loaded *o, lua_State *L, struct service *s)
     s->connect_ms = (uint64_t)read_number(L, "connect");
     s->max_parallel = (unsigned)read_number(L, "max_parallel");
     s->max_body = (size_t)read_number(L, "max_body");
+    s->redis.host = read_text(o, L, "redis");
+    if (s->redis.host) {
+        s->redis.port = (int)read_number(L, "port");
+        redis_login(o, L, s);
+    }
     list_init(&s->waiting);
 }
 
@@ -232,6 +269,8 @@ static void whole(struct loaded *o, lua_State *L)
     g->memory = (size_t)read_number(L, "memory");
     g->generations = (unsigned)read_number(L, "generations");
     g->digest = read_text(o, L, "digest");
+    g->snapshot = read_text(o, L, "snapshot");
+    g->snapshot_ms = (uint64_t)read_number(L, "snapshot_every");
     limits(L, g);
     g->n_trusted = read_list(L, "trusted");            /* t trusted */
     g->trusted = read_array(o, g->n_trusted, sizeof *g->trusted);

@@ -179,6 +179,8 @@ struct gateway {
     size_t memory;                                     /* the VM's cap, already set by gateway_load; 0: as it was opened */
     unsigned generations;                              /* so many readings of the file may be in use at a time */
     const char *digest;                                /* of every file that was read: the same text gives the same */
+    const char *snapshot;                              /* the file that counters outlive the process in, or NULL ... */
+    uint64_t snapshot_ms;                              /* ... and how often it is written */
     uint64_t drain;                                    /* ms to finish streams after SIGTERM [30 s] */
     struct {                                           /* 0: net's default */
         size_t head_bytes, body_bytes;

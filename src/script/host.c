@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "script/cache_value.h"
 #include "script/coverage.h"
+#include "script/digest.h"
 #include "script/exchange_inside.h"
 #include "script/frozen.h"
 #include "script/inside.h"
@@ -376,12 +377,13 @@ int host_open(lua_State *L)
         { "limiter", state_limiter }, { "counter", state_counter }, { "semaphore", state_semaphore }, { "cache", cache_value_new },
         { "view", frozen_lua_view }, { "secret", host_secret }, { "is_secret", host_is_secret }, { "log", host_log },
         { "log_fields", host_log_fields }, { "now", host_now },
-        { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 },
+        { "loading", host_loading }, { "directory", files_directory }, { "read_file", files_read }, { "sha256", digest_sha256 }, { "sha1", digest_sha1 },
         { "equal", digest_equal }, { "random", digest_random }, { "module", host_module }, { "keep", host_keep },
-        { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_take", service_take },
+        { "keep_part", host_keep_part }, { "service_start", service_start }, { "service_command", service_command },
+        { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
         { "covers", host_covers }, { "cover", host_cover },
-        { "unbox", exchange_unbox }, { "json_parts", value_json_parts }, { NULL, NULL },
+        { "unbox", exchange_unbox }, { "exchange", exchange_of }, { "json_parts", value_json_parts }, { NULL, NULL },
     };
 
     secret_value_open(L);

@@ -126,12 +126,9 @@ int strings_open(lua_State *L);
 int tables_open(lua_State *L);
 int host_open(lua_State *L);
 
-/* files.c, digest.c: functions of sluice.host. */
+/* files.c: functions of sluice.host. */
 int files_directory(lua_State *L);
 int files_read(lua_State *L);
-int digest_sha256(lua_State *L);
-int digest_equal(lua_State *L);
-int digest_random(lua_State *L);
 
 /* vm.c: pushes the privileged module (require). */
 void vm_push_module(lua_State *L, const char *name);

@@ -6,10 +6,12 @@
 
 #include "base/mem.h"
 #include "script/exchange_inside.h"
+#include "script/reply_value.h"
+#include "wire/resp.h"
 
 #define CALLS_MAX 64                                   /* of one call of a hook, under way or not yet looked at */
 
-const char *const service_end_names[] = { "ok", "timeout", "connect", "tls", "broken", "too_large", "breaker_open" };
+const char *const service_end_names[] = { "ok", "timeout", "connect", "tls", "broken", "too_large", "protocol", "breaker_open" };
 
 void service_call_free(struct service_call *w)
 {
@@ -88,28 +90,38 @@ static unsigned count(const struct call *c)
     return n;
 }
 
-int service_start(lua_State *L)
+/* Belongs to the running call from here on, whatever raises. */
+static struct service_call *wanted(lua_State *L, struct service *service, lua_Integer timeout)
 {
     struct vm *vm = vm_of(L);
-    struct service *service = check_service(L);
-    const char *method = luaL_checkstring(L, 2), *target = luaL_checkstring(L, 3);
     struct service_call *w, **end = &vm->call->wants;
-    lua_Integer timeout = luaL_optinteger(L, 6, 0);
 
-    luaL_checktype(L, 4, LUA_TTABLE);
     if (count(vm->call) >= CALLS_MAX)
-        return luaL_error(L, "more than %d calls of services at once", CALLS_MAX);
+        luaL_error(L, "more than %d calls of services at once", CALLS_MAX);
     w = mem_alloc(sizeof *w);
     list_init(&w->link);
     list_init(&w->running);
     while (*end)
         end = &(*end)->next;
-    *end = w;                                          /* from here on the call owns it, whatever raises */
+    *end = w;
     w->id = ++vm->service_id;
     w->service = service;
+    w->timeout_ms = timeout > 0 ? (uint64_t)timeout : service->timeout_ms;
+    return w;
+}
+
+int service_start(lua_State *L)
+{
+    struct service *service = check_service(L);
+    const char *method = luaL_checkstring(L, 2), *target = luaL_checkstring(L, 3);
+    lua_Integer timeout = luaL_optinteger(L, 6, 0);
+    struct service_call *w;
+
+    luaL_checktype(L, 4, LUA_TTABLE);
+    luaL_argcheck(L, service->url, 1, "no HTTP service");
+    w = wanted(L, service, timeout);
     w->method = mem_string(method);
     w->url = mem_format("%s%s", service->url, target);
-    w->timeout_ms = timeout > 0 ? (uint64_t)timeout : service->timeout_ms;
     read_headers(L, w);
     if (!lua_isnoneornil(L, 5)) {
         size_t len;
@@ -118,6 +130,28 @@ int service_start(lua_State *L)
         buf_append(&w->body, body, len);
         w->has_body = true;
     }
+    lua_pushinteger(L, w->id);
+    return 1;
+}
+
+int service_command(lua_State *L)
+{
+    struct service *service = check_service(L);
+    struct service_call *w;
+
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, service->redis.host, 1, "no Redis server");
+    w = wanted(L, service, 0);
+    resp_command(&w->body, lua_rawlen(L, 2));
+    for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, 2); i++) {
+        size_t len;
+
+        lua_rawgeti(L, 2, i);                          /* ... word */
+        const char *word = luaL_checklstring(L, -1, &len);
+        resp_word(&w->body, word, len);
+        lua_pop(L, 1);
+    }
+    w->has_body = true;
     lua_pushinteger(L, w->id);
     return 1;
 }
@@ -134,6 +168,8 @@ static int push_answer(lua_State *L, struct service_call *w)   /* -> what servic
         lua_pushstring(L, w->message ? w->message : "");
         return 3;
     }
+    if (w->service->redis.host)
+        return reply_push(L, &w->answer);
     for (size_t i = 0; i < n; i++) {
         h[i].name = at;
         at += strlen(at) + 1;

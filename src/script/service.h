@@ -19,7 +19,14 @@ struct call;
 struct stream;
 
 struct service {
-    const char *name, *url;                            /* url without trailing '/' */
+    const char *name, *url;                            /* url without trailing '/'; NULL: a Redis server */
+    struct {
+        const char *host;                              /* NULL: it speaks HTTP */
+        int port;
+        const char *login;                             /* commands that begin a connection (wire/resp.h), so many */
+        size_t login_len;
+        unsigned login_replies;
+    } redis;
     const char *ca;                                    /* PEM file or NULL */
     uint64_t timeout_ms, connect_ms;
     unsigned max_parallel;                             /* a worker; 0: no bound */
@@ -29,7 +36,7 @@ struct service {
     struct list waiting;                               /* ... and those that wait for their turn (service_call.link) */
 };
 
-enum service_end { SERVICE_OK, SERVICE_TIMEOUT, SERVICE_CONNECT, SERVICE_TLS, SERVICE_BROKEN, SERVICE_TOO_LARGE, SERVICE_BREAKER_OPEN };
+enum service_end { SERVICE_OK, SERVICE_TIMEOUT, SERVICE_CONNECT, SERVICE_TLS, SERVICE_BROKEN, SERVICE_TOO_LARGE, SERVICE_PROTOCOL, SERVICE_BREAKER_OPEN };
 extern const char *const service_end_names[];          /* err.kind: "timeout" "connect" "tls" ... */
 
 struct service_call {
@@ -43,7 +50,7 @@ struct service_call {
     unsigned id;
     struct service *service;
 
-    char *method, *url;
+    char *method, *url;                                /* NULL for Redis: `body` is a command, `answer` a reply (wire/resp.h) */
     struct header *headers;                            /* owned */
     size_t n_headers;
     struct buf body;
@@ -65,7 +72,8 @@ void service_answer(struct call *c, struct service_call *w);
 
 /* For host.c. */
 int service_start(lua_State *L);                       /* host.service_start(index, method, target, headers, body | nil, timeout ms | nil) -> id */
-int service_take(lua_State *L);                        /* host.service_take(id) -> nil: not yet | status, headers, body | false, kind, message */
+int service_command(lua_State *L);                     /* host.service_command(index, { word, ... }) -> id */
+int service_take(lua_State *L);                        /* host.service_take(id) -> nil: not yet | status, headers, body; or 200, reply | false, kind, message */
 int service_wait(lua_State *L);                        /* host.wait(what, ms | nil): until there is news of any call, or so long */
 
 #endif

@@ -71,6 +71,29 @@ void tool_keep(struct vm *vm)
     buf_free(&err);
 }
 
+static int files_entry(lua_State *L)                   /* (job) */
+{
+    struct job *job = lua_touserdata(L, 1);
+
+    vm_push_module(L, "sluice.load");                  /* job load */
+    lua_getfield(L, -1, "read");                       /* job load paths */
+    for (lua_Integer i = 1; lua_geti(L, 3, i) == LUA_TSTRING; i++) {
+        take(L, -1, job->out);
+        buf_putc(job->out, '\n');
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+void tool_files(struct vm *vm, struct buf *out)
+{
+    struct buf err = BUF_EMPTY;
+    struct job job = { .name = "files", .out = out, .err = &err };
+
+    protected_call(vm, files_entry, &job);
+    buf_free(&err);
+}
+
 int tool_run(struct vm *vm, const char *name, const char *const *args, size_t n, struct buf *out, struct buf *err)
 {
     struct job job = { name, args, n, out, err, 0 };

@@ -14,5 +14,7 @@ struct vm;
 void tool_keep(struct vm *vm);
 /* The tool's exit code. What it says is appended to `out` and `err`, without secrets. */
 int tool_run(struct vm *vm, const char *name, const char *const *args, size_t n, struct buf *out, struct buf *err);
+/* The paths of what the last gateway_load in this VM read, a line each, also if it failed: the file, its modules, the files of options. */
+void tool_files(struct vm *vm, struct buf *out);
 
 #endif

@@ -87,6 +87,17 @@ size_t vm_memory(const struct vm *vm) { return vm->used; }
 #define STEP_MIN (16 * 1024)
 #define STEP_MAX (1024 * 1024)
 
+/* When half as much again is in use as was left; but never beyond the cap, where it would never come: then at three quarters of it, or when a quarter of
+ * what is still free is taken. */
+static size_t next_cycle(const struct vm *vm)
+{
+    size_t at = vm->used + vm->used / 2, early = vm->cap / 4 * 3;
+
+    if (early <= vm->used)
+        early = vm->used + (vm->used < vm->cap ? (vm->cap - vm->used) / 4 : 0);
+    return at < early ? at : early;
+}
+
 void vm_collect(struct vm *vm)
 {
     uint64_t since = vm->allocated - vm->collected_until;
@@ -105,9 +116,7 @@ void vm_collect(struct vm *vm)
     if (lua_gc(vm->L, LUA_GCSTEP, (int)(since / 1024))) {
         vm->collecting = false;
         vm->kept = vm->used;
-        vm->collect_at = vm->used + vm->used / 2;
-        if (vm->collect_at > vm->cap / 4 * 3 && vm->used < vm->cap / 4 * 3)
-            vm->collect_at = vm->cap / 4 * 3;
+        vm->collect_at = next_cycle(vm);
     }
 }
 

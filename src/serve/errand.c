@@ -4,11 +4,13 @@
 
 #include "base/mem.h"
 #include "net/fetch.h"
+#include "net/redis.h"
 #include "script/service.h"
 
 struct errand {                                        /* w->work */
-    struct fetch_pool *pool;
-    struct fetch *fetch;                               /* NULL: it waits for its turn */
+    const struct errand_ways *ways;
+    struct fetch *fetch;                               /* both NULL: it waits for its turn */
+    struct redis *redis;
     void (*on_answer)(void *owner, struct service_call *w);
 };
 
@@ -52,7 +54,39 @@ static void on_done(void *owner, enum fetch_end end, const char *text)
     finish(w);
 }
 
-static int begin(struct service_call *w)
+static void on_reply(void *owner, enum redis_end end, struct buf *reply, const char *text)
+{
+    static const enum service_end ends[] = {
+        [REDIS_OK] = SERVICE_OK,        [REDIS_CONNECT] = SERVICE_CONNECT,   [REDIS_CONNECT_TIMEOUT] = SERVICE_TIMEOUT,
+        [REDIS_RESET] = SERVICE_BROKEN, [REDIS_PROTOCOL] = SERVICE_PROTOCOL, [REDIS_TOO_LARGE] = SERVICE_TOO_LARGE,
+    };
+    struct service_call *w = owner;
+
+    w->end = ends[end];
+    w->message = mem_string(text);
+    buf_move(&w->answer, reply);
+    finish(w);
+}
+
+static int ask_redis(struct service_call *w)
+{
+    const struct service *s = w->service;
+    struct errand *e = w->work;
+    struct redis_request request = {
+        .host = s->redis.host,
+        .port = s->redis.port,
+        .login = s->redis.login,
+        .login_len = s->redis.login_len,
+        .login_replies = s->redis.login_replies,
+        .command = w->body.data,
+        .command_len = w->body.len,
+        .max_reply = s->max_body,
+        .connect_ms = s->connect_ms ? s->connect_ms : w->timeout_ms,
+    };
+    return redis_start(&e->redis, e->ways->redis, &request, on_reply, w);
+}
+
+static int fetch(struct service_call *w)
 {
     static const struct fetch_events news = { on_head, on_bytes, on_done };
     struct errand *e = w->work;
@@ -67,7 +101,14 @@ static int begin(struct service_call *w)
         .connect_ms = w->service->connect_ms,
     };
 
-    if (fetch_start(&e->fetch, e->pool, &request, &news, w) != 0)
+    return fetch_start(&e->fetch, e->ways->fetch, &request, &news, w);
+}
+
+static int begin(struct service_call *w)
+{
+    int failed = w->service->redis.host ? ask_redis(w) : fetch(w);
+
+    if (failed)
         return -1;
     w->service->running++;
     return 0;
@@ -97,11 +138,11 @@ static void finish(struct service_call *w)
     free(e);
 }
 
-int errand_start(struct fetch_pool *pool, struct service_call *w, void (*on_answer)(void *owner, struct service_call *w), void *owner)
+int errand_start(const struct errand_ways *ways, struct service_call *w, void (*on_answer)(void *owner, struct service_call *w), void *owner)
 {
     struct errand *e = mem_alloc(sizeof *e);
 
-    e->pool = pool;
+    e->ways = ways;
     e->on_answer = on_answer;
     w->owner = owner;
     w->work = e;
@@ -124,8 +165,11 @@ void errand_cancel(struct service_call *w)
         return;
     w->work = NULL;
     list_remove(&w->link);
-    if (e->fetch) {
-        fetch_cancel(e->fetch);
+    if (e->fetch || e->redis) {
+        if (e->fetch)
+            fetch_cancel(e->fetch);
+        else
+            redis_cancel(e->redis);
         w->service->running--;
         let_in(w->service);
     }

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "net/fetch.h"
+#include "net/redis.h"
 #include "script/gateway.h"
 #include "script/init.h"
 #include "script/vm.h"
@@ -16,7 +17,7 @@ struct loader {
     uv_loop_t loop;
     uv_timer_t alarm;                                  /* when the inits want to go on */
     uv_async_t wake;                                   /* somebody stopped it */
-    struct fetch_pool *pool;                           /* NULL until something is asked for */
+    struct errand_ways ways;                           /* NULL until something is asked for */
     struct inits *inits;                               /* that run now, or NULL */
     atomic_bool stopped;
 };
@@ -39,9 +40,11 @@ static int host_service(void *owner, struct service_call *w)
 {
     struct loader *l = owner;
 
-    if (!l->pool && fetch_pool_open(&l->pool, &l->loop) != 0)
+    if (!l->ways.fetch && fetch_pool_open(&l->ways.fetch, &l->loop) != 0)
         return -1;
-    return errand_start(l->pool, w, on_answer, l);
+    if (!l->ways.redis)
+        l->ways.redis = redis_pool_open(&l->loop);
+    return errand_start(&l->ways, w, on_answer, l);
 }
 
 static void host_service_cancel(void *owner, struct service_call *w)
@@ -75,7 +78,7 @@ static void wait_until(struct loader *l, uint64_t at)
 
 int loader_init(struct loader *l, struct gateway *g, struct buf *complaints)
 {
-    static const struct desk_host network = { host_now, host_service, host_service_cancel };
+    static const struct desk_host network = { host_now, host_service, host_service_cancel, NULL };
     struct inits in;
     uint64_t at;
 
@@ -105,10 +108,12 @@ const _Atomic bool *loader_stopped(const struct loader *l) { return &l->stopped;
 
 void loader_rest(struct loader *l)
 {
-    if (!l->pool)
+    if (!l->ways.fetch)
         return;
-    fetch_pool_close(l->pool);
-    l->pool = NULL;
+    fetch_pool_close(l->ways.fetch);
+    if (l->ways.redis)
+        redis_pool_close(l->ways.redis);
+    l->ways = (struct errand_ways){ NULL, NULL };
     uv_run(&l->loop, UV_RUN_NOWAIT);                   /* its handles close */
 }
 

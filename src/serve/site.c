@@ -10,10 +10,12 @@
 #include "base/mem.h"
 #include "net/fetch.h"
 #include "net/files.h"
+#include "net/redis.h"
 #include "net/server.h"
 #include "script/vm.h"
 #include "serve/generation.h"
 #include "serve/visit.h"
+#include "serve/watches.h"
 
 #define LAG_MS 10                                      /* a loop turn longer than this is counted */
 #define TICK_MS 500
@@ -283,6 +285,7 @@ static void free_site(struct site *s)
         let_go(s, s->canary);
     if (s->ground.generation)
         let_go(s, s->ground.generation);
+    watches_free(s->ground.watches);
     free(s);
 }
 
@@ -368,6 +371,24 @@ void site_on_full(struct site *s, void (*on_full)(void *owner), void *owner)
     s->full_owner = owner;
 }
 
+void site_watch(struct site *s, struct watches *w)
+{
+    watches_free(s->ground.watches);
+    s->ground.watches = w;
+}
+
+void site_on_trace(struct site *s, void (*on_trace)(void *owner, unsigned watch, struct buf *text), void *owner)
+{
+    s->ground.on_trace = on_trace;
+    s->ground.trace_owner = owner;
+}
+
+static void close_ways(struct site *s)
+{
+    fetch_pool_close(s->ground.ways.fetch);
+    redis_pool_close(s->ground.ways.redis);
+}
+
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics)
 {
     struct site *s = mem_alloc(sizeof *s);
@@ -388,11 +409,12 @@ int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port
         s->ground.random = uv_hrtime() | 1;
 
     start_clocks(s);
-    failed = fetch_pool_open(&s->ground.pool, loop);
+    failed = fetch_pool_open(&s->ground.ways.fetch, loop);
     if (!failed) {
+        s->ground.ways.redis = redis_pool_open(loop);
         failed = listen_at(s, port, workers);
         if (failed)
-            fetch_pool_close(s->ground.pool);
+            close_ways(s);
     }
     if (failed)
         stop_clocks(s);
@@ -420,7 +442,7 @@ static void on_server_closed(void *owner)
     struct site *s = owner;
 
     visit_sweep(&s->ground, true);
-    fetch_pool_close(s->ground.pool);
+    close_ways(s);
     stop_clocks(s);
 }
 

@@ -8,11 +8,13 @@
 #include <stdbool.h>
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/metrics.h"
 #include "script/gateway.h"
 
 struct site;
 struct generation;
+struct watches;
 
 /* Listens where the gateway says, or at `port` when that is not 0; `workers`: how many share the address and the process. 0 or a negative uv code. Takes the generation, also when it fails; after a failure the loop must run once. */
 int site_open(struct site **ret, uv_loop_t *loop, struct generation *g, int port, int workers, struct metrics *metrics);
@@ -27,6 +29,9 @@ void site_rollback(struct site *s);
 void site_force(struct site *s, unsigned generations);
 /* Is called when the current generation's Lua stays full (vm_is_full), again at times while it does: site_reload with a fresh one of the same number helps. */
 void site_on_full(struct site *s, void (*on_full)(void *owner), void *owner);
+/* Time lines of streams that begin from now on, for each watch that matches them, by on_trace (takes the text). `w`: taken; NULL: of none. */
+void site_watch(struct site *s, struct watches *w);
+void site_on_trace(struct site *s, void (*on_trace)(void *owner, unsigned watch, struct buf *text), void *owner);
 int site_port(const struct site *s);
 /* Accept no more, let streams finish until the gateway's drain time, then end each with one error event; calls on_drained once, when all is gone. */
 void site_drain(struct site *s, void (*on_drained)(void *owner), void *owner);

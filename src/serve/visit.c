@@ -15,8 +15,8 @@
 #include "net/fetch.h"
 #include "net/server.h"
 #include "script/vm.h"
-#include "serve/errand.h"
 #include "serve/generation.h"
+#include "serve/watches.h"
 #include "stream/stream.h"
 #include "wire/date.h"
 #include "wire/ip.h"
@@ -41,6 +41,7 @@ struct visit {
     struct stream *stream;
     struct upstream *upstream;
     uv_timer_t alarm;
+    const char *traced;                                /* its route's name, when its time line is kept; else NULL */
 };
 
 /* Scripts see the loop's time. */
@@ -187,7 +188,7 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
 
     list_init(&u->link);
     u->visit = v;
-    if (fetch_start(&u->fetch, v->ground->pool, &request, &fetch_news, u) != 0) {
+    if (fetch_start(&u->fetch, v->ground->ways.fetch, &request, &fetch_news, u) != 0) {
         free(u);
         return -1;
     }
@@ -230,7 +231,7 @@ static void on_answer(void *owner, struct service_call *w)
 static int host_service(void *owner, struct service_call *w)
 {
     struct visit *v = owner;
-    return errand_start(v->ground->pool, w, on_answer, v);
+    return errand_start(&v->ground->ways, w, on_answer, v);
 }
 
 static void host_service_cancel(void *owner, struct service_call *w)
@@ -275,11 +276,34 @@ static void on_alarm_closed(uv_handle_t *h)
     free(h->data);
 }
 
+/* Its time line goes to each who looks for it. */
+static void tell_trace(struct visit *v)
+{
+    const struct watches *w = v->ground->watches;
+    struct buf key = BUF_EMPTY, text = BUF_EMPTY;
+    const char *name = stream_key(v->stream, &key) ? buf_cstr(&key) : NULL;
+
+    for (size_t i = 0; w && i < w->n; i++) {
+        struct buf copy = BUF_EMPTY;
+
+        if (!watch_matches(&w->all[i], v->traced, name, key.len))
+            continue;
+        if (text.len == 0)
+            stream_trace(v->stream, name, &text);
+        buf_append(&copy, text.data, text.len);
+        v->ground->on_trace(v->ground->trace_owner, w->all[i].id, &copy);
+    }
+    buf_free(&key);
+    buf_free(&text);
+}
+
 static void host_closed(void *owner)
 {
     struct visit *v = owner;
 
     assert(!v->conn && !v->upstream);
+    if (v->traced)
+        tell_trace(v);
     stream_free(v->stream);
     v->stream = NULL;
     v->generation->users--;
@@ -362,12 +386,13 @@ void visit_start(struct visit_ground *g, struct generation *begins, struct conn 
 {
     struct visit *v = mem_alloc(sizeof *v);
     char id[25], ip[46];
-    struct stream_facts facts = { .id = id, .ip = ip, .front = f, .request = request };
+    struct stream_facts facts = { .id = id, .ip = ip, .front = f, .request = request, .trace = watches_may(g->watches, r->name) };
 
     v->ground = g;
     v->generation = begins;
     v->generation->users++;
     v->conn = c;
+    v->traced = facts.trace ? r->name : NULL;
     uv_timer_init(g->loop, &v->alarm);
     v->alarm.data = v;
     list_append(&g->visits, &v->link);

@@ -4,27 +4,32 @@
 
 #include <uv.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "script/gateway.h"
+#include "serve/errand.h"
 #include "wire/http.h"
 
 struct conn;
-struct fetch_pool;
 struct generation;
 struct stream;
 struct upstream;
 struct visit;
+struct watches;
 
 /* What visits need of the site they belong to. */
 struct visit_ground {
     uv_loop_t *loop;
     struct generation *generation;                     /* what new requests begin with */
-    struct fetch_pool *pool;
+    struct errand_ways ways;                           /* to upstreams and services */
     struct metrics *metrics;
     struct list visits;                                /* running ones */
     struct list lingering;                             /* upstream transfers whose answer is complete, ending by themselves */
     int64_t unix_offset;                               /* wall clock minus loop clock, ms */
     uint64_t random;
+    struct watches *watches;                           /* who wants to see time lines; NULL: nobody */
+    void (*on_trace)(void *owner, unsigned watch, struct buf *text);   /* takes the text */
+    void *trace_owner;
 };
 
 /* Takes the request, which begins with that generation; call inside on_request. */

@@ -336,7 +336,7 @@ void answer_failure(struct stream *s, struct failure *f)
     struct buf body = BUF_EMPTY;
 
     if (s->exchange_ok)
-        exchange_shape_error(&s->exchange, f);
+        exchange_shape_error(&s->exchange, f, trace_error_hook, s);
     if (s->head_sent) {
         exchange_front_fault(&s->exchange, f, &s->sequence, &s->out);
         answer_flush(s);

@@ -29,6 +29,8 @@ static void next_try(struct stream *s)
     s->tries++;
     s->upstream_status = 0;
     s->retry_after = -1;
+    if (s->trace)
+        trace_try(s);
     struct tried t = tried(s);
     if ((wanted || s->tries > 1 || s->n_plan > 1) && exchange_try(&s->exchange, &t, wanted) != 0) {
         stream_fail(s, REASON_POLICY_MEMORY);
@@ -109,6 +111,8 @@ void attempt_failed(struct stream *s, enum reason why)
         return;
     }
     forget(s);
+    if (s->trace)
+        trace_try_over(s, why);
     s->failed_why = why;
     s->again = AGAIN_UNSAID;
     if (!asked) {

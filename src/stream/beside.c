@@ -37,7 +37,8 @@ static void took(struct stream *s, struct beside *b, enum call_state got)
 void beside_begin(struct stream *s, struct beside *b, const struct beside_kind *kind, uint64_t may_take_ms)
 {
     b->kind = kind;
-    b->until = now(s) + may_take_ms;
+    b->began = now(s);
+    b->until = b->began + may_take_ms;
     list_append(&s->beside, &b->link);
 }
 

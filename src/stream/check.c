@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "script/vm.h"
 #include "stream/inside.h"
+#include "wire/utf8.h"
 
 #define CHECK_WAIT_MS 2000                             /* one check, all its waits together; as a filter's call */
 
@@ -49,6 +50,8 @@ static void took(struct stream *s, struct beside *b, enum call_state got)
     struct check *c = check_of(b);
 
     c->failed = REASON_DONE;
+    if (s->trace)
+        trace_filter_checked(s, c->stage, &b->call, b->began);
     if (got == CALL_FAILED) {
         c->failed = stream_reason_of(&b->call);
         c->message = mem_string(b->call.message ? b->call.message : "");
@@ -63,6 +66,8 @@ static void late(struct stream *s, struct beside *b)
 {
     struct check *c = check_of(b);
 
+    if (s->trace)
+        trace_filter_checked(s, c->stage, &b->call, b->began);
     call_cancel(&b->call);
     c->failed = REASON_POLICY_TIMEOUT;
     c->message = mem_string("a check waited longer than it may");
@@ -152,6 +157,19 @@ size_t check_count(const struct stream *s, size_t stage, lane_t lane, size_t *he
             continue;
         n++;
         *held += check_of(b)->text.len;
+    }
+    return n;
+}
+
+size_t check_held(const struct stream *s, size_t stage, lane_t lane)
+{
+    size_t n = 0;
+
+    list_each(it, &s->beside) {
+        struct beside *b = list_of(it, struct beside, link);
+
+        if (b->kind == &kind && is_here(check_of(b), stage, lane) && check_of(b)->text.len)
+            n += utf8_count(check_of(b)->text.data, check_of(b)->text.len);
     }
     return n;
 }

@@ -11,6 +11,8 @@ void stream_close(struct stream *s, enum reason why)
     if (s->state == LOGGING || s->state == CLOSED)
         return;
     answer_flush(s);
+    if (s->trace)
+        trace_dropped(s);
     services_drop(s, NULL);
     beside_close(s);
     s->checks_awaited = s->checks_ready = false;
@@ -25,6 +27,8 @@ void stream_close(struct stream *s, enum reason why)
     }
     source_stop(s);
     exchange_release(&s->exchange);
+    if (s->trace)
+        trace_try_over(s, why);
     memset(s->due, 0, sizeof s->due);
     s->reason = why;
     if (s->shadow)
@@ -41,6 +45,8 @@ void stream_fail_with(struct stream *s, enum reason why, struct failure *f)
     assert(s->state != LOGGING && s->state != CLOSED);
     s->failed = true;
     f->headers_sent = s->head_sent;
+    if (f->policy)
+        stream_ended_by(s, f->policy, f->hook);
     if (!s->client_gone)
         answer_failure(s, f);
     free(s->code);

@@ -49,8 +49,11 @@ static void enter_block(struct stream *s, unsigned choice, enum channel channel)
 
 static void count_token(struct stream *s)
 {
-    if (s->tokens == 0)
+    if (s->tokens == 0) {
         s->due[CLOCK_FIRST_TOKEN] = 0;
+        if (s->trace)
+            trace_first(s);
+    }
     s->tokens++;
     metrics_add(s->metrics, METRIC_tokens_total, 1);
 }

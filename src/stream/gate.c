@@ -20,6 +20,8 @@ static void close_gate(struct stream *s, struct beside *b)
 {
     struct gate *g = gate_of(b);
 
+    if (s->trace && !b->over)
+        trace_given_up(s, "gate", g->policy, &b->call, b->began);
     beside_end(s, b);
     exchange_gate_over(&s->exchange, g->fn_ref);
     free(g);
@@ -47,6 +49,8 @@ static void judged(struct stream *s, struct gate *g)
     struct verdict v;
 
     exchange_gate_verdict(&s->exchange, &g->beside.call, g->policy, hook, g->fn_ref, &v);
+    if (s->trace)
+        trace_returned(s, "gate", g->policy, &g->beside.call, g->beside.began, &v);
     if (v.kind == VERDICT_WRONG) {
         failed(s, g, REASON_POLICY_ERROR, v.wrong);
         verdict_free(&v);
@@ -59,6 +63,7 @@ static void judged(struct stream *s, struct gate *g)
         stream_fail_with(s, REASON_REJECTED, &v.failure);
     } else if (v.kind == VERDICT_REPLY) {
         stream_finish_word(s, &v);
+        stream_ended_by(s, p->name, hook_names[hook]);
         answer_reply(s, &v);
     }
     verdict_free(&v);
@@ -66,13 +71,21 @@ static void judged(struct stream *s, struct gate *g)
 
 static void took(struct stream *s, struct beside *b, enum call_state got)
 {
-    if (got == CALL_RETURNED)
+    if (got == CALL_RETURNED) {
         judged(s, gate_of(b));
-    else
-        failed(s, gate_of(b), stream_reason_of(&b->call), b->call.message);
+        return;
+    }
+    if (s->trace)
+        trace_failed(s, "gate", gate_of(b)->policy, &b->call, b->began);
+    failed(s, gate_of(b), stream_reason_of(&b->call), b->call.message);
 }
 
-static void late(struct stream *s, struct beside *b) { failed(s, gate_of(b), REASON_POLICY_TIMEOUT, "a gate waited longer than it may"); }
+static void late(struct stream *s, struct beside *b)
+{
+    if (s->trace)
+        trace_given_up(s, "gate", gate_of(b)->policy, &b->call, b->began);
+    failed(s, gate_of(b), REASON_POLICY_TIMEOUT, "a gate waited longer than it may");
+}
 
 static const struct beside_kind kind = { took, late, close_gate };
 

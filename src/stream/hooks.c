@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "base/log.h"
 #include "script/vm.h"
 #include "stream/inside.h"
 
@@ -20,6 +21,8 @@ static bool failed(struct stream *s)
     bool open = s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook);
 
     policy_failed(s, entry_of(s)->policy, hook_names[s->hook], s->call.message);
+    if (s->trace)
+        trace_failed(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s));
     if (!open) {
         stream_call_failed(s, p->name, hook_names[s->hook]);
         return false;
@@ -36,6 +39,8 @@ static bool judged(struct stream *s)
     bool go_on = false;
 
     exchange_verdict(&s->exchange, &s->call, s->hook, s->hook_at, &v);
+    if (s->trace)
+        trace_returned(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s), &v);
     call_finish(&s->call);
     switch (v.kind) {
     case VERDICT_PASS:
@@ -65,18 +70,22 @@ static bool judged(struct stream *s)
         break;
     case VERDICT_REPLY:
         stream_finish_word(s, &v);
+        stream_ended_by(s, p->name, hook_names[s->hook]);
         answer_reply(s, &v);
         break;
     case VERDICT_STOP:
         stream_finish_word(s, &v);
+        stream_ended_by(s, p->name, hook_names[s->hook]);
         answer_stop(s, &v);
         break;
     case VERDICT_WRONG:
         policy_failed(s, entry_of(s)->policy, hook_names[s->hook], v.wrong);
-        if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook))
+        if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook)) {
             go_on = true;
-        else
+        } else {
+            stream_ended_by(s, p->name, hook_names[s->hook]);
             stream_fail(s, REASON_POLICY_ERROR);
+        }
         break;
     }
     verdict_free(&v);
@@ -114,10 +123,40 @@ static bool took(struct stream *s, enum call_state got)
         services_drop(s, &s->call);
         if (s->hook != HOOK_LOG)
             return returned(s);
+        if (s->trace)
+            trace_returned(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s), &(struct verdict){ .kind = VERDICT_PASS });
         call_finish(&s->call);
         return true;
     }
     return false;
+}
+
+static void gave_back(struct stream *s, enum call_state got)
+{
+    if (got == CALL_WAITS) {
+        if (s->due[CLOCK_WAITS] == 0)
+            stream_clock(s, CLOCK_WAITS, LOG_WAIT_MS);
+        stream_call_waits(s, &s->call, CLOCK_CALL);
+        return;
+    }
+    services_drop(s, &s->call);
+    if (got == CALL_FAILED)
+        log_say(LOG_WARN, "counter.settle", "exchange %s: what it had reserved is given back later, by the store: %s", s->id, s->call.message);
+    call_finish(&s->call);
+    s->due[CLOCK_WAITS] = 0;
+    s->logged = true;
+}
+
+/* The last thing: what its policies reserved in a store elsewhere and never settled. */
+static void give_back(struct stream *s)
+{
+    if (!s->exchange_ok || !exchange_owes(&s->exchange)) {
+        s->due[CLOCK_WAITS] = 0;
+        s->logged = true;
+        return;
+    }
+    s->giving_back = true;
+    gave_back(s, exchange_give_back(&s->exchange, &s->call));
 }
 
 static void phase_over(struct stream *s);
@@ -129,6 +168,8 @@ static void run(struct stream *s)
 
         if (turn == POLICY_REFUSES)
             return;
+        if (s->trace)
+            trace_begins(s);
         if (turn == POLICY_RUNS && !took(s, exchange_hook(&s->exchange, &s->call, s->hook, s->hook_at)))
             return;
     }
@@ -187,8 +228,7 @@ static void phase_over(struct stream *s)
         answer_complete(s);
         break;
     case HOOK_LOG:
-        s->due[CLOCK_WAITS] = 0;
-        s->logged = true;
+        give_back(s);
         break;
     case HOOK_TOOL_CALL:
         s->due[CLOCK_WAITS] = 0;
@@ -207,6 +247,10 @@ void hooks_next(struct stream *s) { hooks_begin(s, HOOK_VALIDATE); }
 void hooks_resume(struct stream *s, enum call_state got)
 {
     stream_go(s, HELD_BY_POLICY);
+    if (s->giving_back) {
+        gave_back(s, got);
+        return;
+    }
     if (!took(s, got))
         return;
     s->hook_at++;
@@ -216,7 +260,7 @@ void hooks_resume(struct stream *s, enum call_state got)
 void hooks_log(struct stream *s)
 {
     if (!s->exchange_ok || s->route->n_hooks[HOOK_LOG] == 0) {
-        s->logged = true;
+        give_back(s);
         return;
     }
     const struct reason_text *text = reason_text(s->reason);

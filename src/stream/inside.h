@@ -8,7 +8,7 @@
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
- *     tools.c    tool calls, gathered until they are whole
+ *     tools.c    tool calls, gathered until they are whole   trace.c    the time line, for who looks
  *
  * Each feed does its work and ends with `settle`, which alone may let go of the stream.
  */
@@ -84,7 +84,7 @@ struct beside {
         void (*late)(struct stream *s, struct beside *b);                        /* it has waited longer than it may */
         void (*drop)(struct stream *s, struct beside *b);                        /* ends and frees it */
     } *kind;
-    uint64_t due, until;                               /* when it is to be resumed (0: news only); when its time is up */
+    uint64_t began, due, until;                        /* when it began; is to be resumed (0: news only); when its time is up */
     bool over;
 };
 
@@ -93,6 +93,7 @@ struct beside {
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
 
 struct shadow;
+struct trace;
 
 struct stream {
     const struct stream_host *host;
@@ -114,6 +115,7 @@ struct stream {
 
     uint64_t due[CLOCK_COUNT];                         /* 0: off */
     uint64_t alarm;                                    /* what the host was last asked to wake us at; 0: nothing */
+    const char *by_policy, *by_hook;                   /* whose word ended it, or whose failure; NULL: nobody's */
     char *finish;                                      /* why a policy ended the answer, in its words; NULL: it gave none */
     uint64_t closed_at;                                /* when the client's side was over; 0: it is not */
     uint64_t began, first_sent, last_sent, waiting_since, waited_ms;
@@ -122,10 +124,12 @@ struct stream {
     struct shadow *shadow;                             /* this stream is one: a policy in monitor mode; else NULL */
     struct stream *shadow_of;                          /* ... of this stream */
     struct shadow *shadows;                            /* [route->n_shadows]; NULL: none */
+    struct trace *trace;                               /* its time line; NULL: nobody looks */
     struct exchange exchange;
     bool exchange_ok;
     struct call call;                                  /* the hook or filter that runs or waits */
     enum hook hook;                                    /* which phase ADMIT is in, or HOOK_LOG */
+    bool giving_back;                                  /* behind the log hooks: what was reserved and never settled */
     size_t hook_at;
 
     const struct model *plan[PLAN_MAX];                /* to be tried, best first */
@@ -202,6 +206,8 @@ void stream_clock(struct stream *s, enum clock c, uint64_t after_ms);  /* from n
 /* The reason that a policy gave for the end (sluice.stop, sluice.reply) is kept for the log. */
 void stream_finish_word(struct stream *s, const struct verdict *v);
 void stream_record(struct stream *s);                                   /* record.c: writes the log line, counts the end */
+void stream_ended_by(struct stream *s, const char *policy, const char *hook);   /* constants of the gateway */
+const char *stream_end_word(const struct stream *s);                   /* how it ended, in one word */
 void stream_resume_call(struct stream *s);                             /* the hook or filter that waits goes on */
 
 void stream_drop_call(struct stream *s);                               /* ... is given up */
@@ -281,6 +287,7 @@ struct check_failure { enum reason why; char *message; };   /* message: to be fr
 enum check_got check_collect(struct stream *s, size_t stage, lane_t lane, struct buf *text, struct check_failure *failure, struct verdict *verdict);
 void check_release(struct stream *s, size_t stage, lane_t lane, struct buf *text);   /* all end; what they judged, to `text` */
 size_t check_count(const struct stream *s, size_t stage, lane_t lane, size_t *held);  /* held: bytes that they judge */
+size_t check_held(const struct stream *s, size_t stage, lane_t lane);                    /* characters */
 bool check_find_ready(struct stream *s, size_t *stage, lane_t *lane);                 /* where there is something to collect */
 void check_await(struct stream *s);                    /* holds the stream until sieve_checked lets it go on */
 void checks_close(struct stream *s);
@@ -334,6 +341,30 @@ void sieve_collect(struct stream *s, size_t stage, lane_t lane);   /* between tw
 void sieve_checked(struct stream *s, size_t stage, lane_t lane);   /* a check there is over: goes on if it waits for that */
 void sieve_reset(struct stream *s);                    /* nothing is held */
 void sieve_free(struct stream *s);
+
+/* trace.c: only where s->trace is there. Each of a call is told before call_finish. */
+void trace_open(struct stream *s);
+void trace_free(struct stream *s);
+void trace_begins(struct stream *s);                   /* a hook's call is about to run in s->call */
+uint64_t trace_began(const struct stream *s);
+void trace_returned(struct stream *s, const char *what, int policy, const struct call *c, uint64_t began, const struct verdict *v);
+void trace_failed(struct stream *s, const char *what, int policy, const struct call *c, uint64_t began);
+void trace_given_up(struct stream *s, const char *what, int policy, const struct call *c, uint64_t began);
+void trace_dropped(struct stream *s);                  /* s->call is about to be cancelled */
+void trace_error_hook(void *stream, int policy, const struct call *c, bool failed);   /* does nothing where nobody looks */
+void trace_service(struct stream *s, const struct service_call *w, bool given_up);
+void trace_try(struct stream *s);
+void trace_first(struct stream *s);                    /* its first piece of text came */
+void trace_model_called(struct stream *s, const struct call *c);
+void trace_try_over(struct stream *s, enum reason why);
+void trace_filter_in(struct stream *s);                /* s->sieve_text comes to the filter at s->stage ... */
+void trace_filter_out(struct stream *s, const struct held *h, lane_t lane);   /* ... and leaves it */
+void trace_filter_matched(struct stream *s);
+void trace_filter_waits(struct stream *s);
+void trace_filter_called(struct stream *s, size_t stage, const struct call *c);
+void trace_filter_checked(struct stream *s, size_t stage, const struct call *c, uint64_t began);
+void trace_filter_did(struct stream *s, size_t stage, const char *what);
+void trace_filter_judged(struct stream *s, const struct verdict *v);
 
 /* answer.c */
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len);   /* TEXT or LAST: that text of its channel left the filters */

@@ -1,4 +1,5 @@
 /* What is left of a stream when it is over: its one log line, its place in the counters. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,7 @@ static void log_tag(void *arg, const char *name, const char *value)
     log_str(arg, name, value);
 }
 
-static const char *end_word(const struct stream *s)
+const char *stream_end_word(const struct stream *s)
 {
     return s->code ? s->code : reason_text(s->reason)->code;
 }
@@ -31,8 +32,15 @@ static void write_line(struct stream *s)
     log_int(&line, "held_ms", (int64_t)s->waited_ms);
     log_int(&line, "total_ms", (int64_t)(s->closed_at - s->began));
     log_int(&line, "bytes", (int64_t)s->bytes_sent);
-    log_str(&line, "end", end_word(s));
+    if (s->held_max)
+        log_int(&line, "held_bytes", (int64_t)s->held_max);
+    log_str(&line, "end", stream_end_word(s));
     log_str(&line, "finish", s->finish);
+    if (s->by_policy) {
+        char by[120];
+        snprintf(by, sizeof by, "%s.%s", s->by_policy, s->by_hook);
+        log_str(&line, "ended_by", by);
+    }
     if (s->model)
         log_str(&line, "model", s->model->name);
     struct buf monitor = BUF_EMPTY;
@@ -64,6 +72,12 @@ void stream_finish_word(struct stream *s, const struct verdict *v)
 {
     free(s->finish);
     s->finish = v->finish && strcmp(v->finish, "stop") != 0 ? mem_string(v->finish) : NULL;
+}
+
+void stream_ended_by(struct stream *s, const char *policy, const char *hook)
+{
+    s->by_policy = policy;
+    s->by_hook = hook;
 }
 
 void stream_record(struct stream *s)

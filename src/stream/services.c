@@ -28,9 +28,17 @@ static void host_service_cancel(void *owner, struct service_call *w)
     s->host->service_cancel(s->owner, w);
 }
 
+static void host_over(void *owner, const struct service_call *w, bool given_up)
+{
+    struct stream *s = owner;
+
+    if (s->trace)
+        trace_service(s, w, given_up);
+}
+
 void services_init(struct stream *s)
 {
-    static const struct desk_host host = { host_now, host_service, host_service_cancel };
+    static const struct desk_host host = { host_now, host_service, host_service_cancel, host_over };
     desk_init(&s->desk, &host, s);
 }
 

@@ -36,6 +36,8 @@ static enum pass leave(struct stream *s, struct held *h, const struct piece *p)
     size_t rest = h->scan.text.len - h->scan.at - h->ahead;
 
     s->flushing = false;
+    if (s->trace)
+        trace_filter_out(s, h, LANE(p->choice, p->channel));
     if (rest > s->held_max)
         s->held_max = rest;
     if (stage_filter(s)->kind == FILTER_RAW)
@@ -48,6 +50,7 @@ static enum pass leave(struct stream *s, struct held *h, const struct piece *p)
     if (stage_filter(s)->kind == FILTER_RAW || utf8_valid(s->sieve_text.data ? s->sieve_text.data : "", s->sieve_text.len))
         return NEXT_STAGE;
     policy_failed(s, stage_filter(s)->policy, "filter", "what it let go is no valid UTF-8: it cuts or replaces parts of characters");
+    stream_ended_by(s, s->route->policies[stage_filter(s)->policy].name, "filter");
     stream_fail(s, REASON_POLICY_ERROR);
     return OVER;
 }
@@ -72,6 +75,8 @@ static bool pass_stages(struct stream *s)
         if (turn == POLICY_PASSES)
             continue;
         struct held *h = stage_held(s, p);
+        if (s->trace)
+            trace_filter_in(s);
         if (stage_enter(s, p, h) == OVER || leave(s, h, p) == OVER)
             return false;
     }

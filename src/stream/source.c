@@ -248,14 +248,22 @@ static void tell_model_failure(struct stream *s, const char *what)
     log_end(&line);
 }
 
+/* It has returned or failed, or is given up. */
+static void end_answer(struct stream *s)
+{
+    services_drop(s, &s->answer);
+    if (s->trace)
+        trace_model_called(s, &s->answer);
+    call_cancel(&s->answer);
+}
+
 /* Nothing is what a model returns: it has written what it has to say. A reject is heard, all else is a mistake and no answer. */
 static enum source_got returned(struct stream *s, enum reason *why)
 {
     struct verdict v;
 
     exchange_answer_verdict(&s->exchange, &s->answer, s->model, &v);
-    services_drop(s, &s->answer);
-    call_finish(&s->answer);
+    end_answer(s);
     if (v.kind == VERDICT_PASS) {
         event_begin(s);
         return event_complete(s);
@@ -296,8 +304,7 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
     case CALL_FAILED:
         *why = reasons[s->answer.failure];
         tell_model_failure(s, s->answer.message);
-        services_drop(s, &s->answer);
-        call_finish(&s->answer);
+        end_answer(s);
         return SOURCE_FAILED;
     }
     return SOURCE_FAILED;
@@ -378,8 +385,8 @@ enum source_got source_next(struct stream *s, enum reason *why)
 
 void source_stop(struct stream *s)
 {
-    services_drop(s, &s->answer);
-    call_cancel(&s->answer);
+    if (call_open(&s->answer))
+        end_answer(s);
     if (!s->upstream_open)
         return;
     s->upstream_open = false;

@@ -62,8 +62,11 @@ static enum pass skip_stage(struct stream *s, struct held *h)
 static enum pass failed(struct stream *s, struct held *h, const char *what)
 {
     policy_failed(s, stage_filter(s)->policy, "filter", what);
+    if (s->trace)
+        trace_filter_did(s, s->stage, "failed");
     if (is_open(s))
         return skip_stage(s, h);
+    stream_ended_by(s, policy_of(s)->name, "filter");
     stream_fail(s, REASON_POLICY_ERROR);
     return OVER;
 }
@@ -84,6 +87,8 @@ static enum pass judged(struct stream *s, struct held *h, struct verdict *v)
 {
     enum pass pass = OVER;
 
+    if (s->trace)
+        trace_filter_judged(s, v);
     switch (v->kind) {
     case VERDICT_REJECT:
         v->failure.policy = policy_of(s)->name;
@@ -93,6 +98,7 @@ static enum pass judged(struct stream *s, struct held *h, struct verdict *v)
     case VERDICT_STOP:
         verdict_free(&s->stop);                        /* an earlier stage's: that text is behind this one's */
         s->stop = *v;
+        stream_ended_by(s, policy_of(s)->name, "filter");
         drop_text(h);                                  /* what comes behind the stop is gone */
         if (s->piece->channel == CHANNEL_CONTENT) {
             buf_append(&s->sieve_text, v->text.data, v->text.len);   /* its last words pass the filters nearer to the client, too */
@@ -111,6 +117,8 @@ static enum pass judged(struct stream *s, struct held *h, struct verdict *v)
 
 static enum pass wait(struct stream *s)
 {
+    if (s->trace)
+        trace_filter_waits(s);
     if (s->due[CLOCK_WAITS] == 0)                      /* of all waits of one call together */
         stream_clock(s, CLOCK_WAITS, FILTER_WAIT_MS);
     stream_call_waits(s, &s->call, CLOCK_CALL);
@@ -177,6 +185,8 @@ enum pass stage_took(struct stream *s, const struct piece *p, struct held *h, en
     if (got == CALL_WAITS)
         return wait(s);
     services_drop(s, &s->call);
+    if (s->trace)
+        trace_filter_called(s, s->stage, &s->call);
     s->due[CLOCK_WAITS] = 0;
     if (got == CALL_FAILED)
         return call_failed(s, h);
@@ -236,6 +246,8 @@ static enum pass match_on(struct stream *s, const struct piece *p, struct held *
         return failed(s, h, "a pattern needs too many steps on this text");
     let_go(s, h, h->scan.at, hit.from);
     scan_pass(&h->scan, hit.from);
+    if (s->trace && got == MATCH_HIT)
+        trace_filter_matched(s);
     if (got != MATCH_HIT) {
         scan_trim(&h->scan, m);
         return rest_waits(s, h, stage_is_last(s, p));
@@ -359,6 +371,8 @@ static enum pass ask_about_block(struct stream *s, struct held *h)
     if (f->when_ref != LUA_NOREF || f->unit_ref != LUA_NOREF || f->match_ref != LUA_NOREF) {
         enum call_state got = exchange_block(&s->exchange, &s->call, s->stage, &b);
         h->match = b.match;
+        if (s->trace)
+            trace_filter_called(s, s->stage, &s->call);
         if (got == CALL_RETURNED && s->call.n_results > 0) {
             call_finish(&s->call);
             return failed(s, h, "when and unit may not return a verdict");

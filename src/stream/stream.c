@@ -221,6 +221,8 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
 
     struct exchange_facts known = { .id = s->id, .request = facts->request, .ip = facts->ip };
     s->exchange_ok = exchange_open(&s->exchange, g, r, s->front, &known) == 0;
+    if (facts->trace)
+        trace_open(s);
     if (!s->exchange_ok)
         stream_fail(s, REASON_POLICY_MEMORY);
     else if (policies_admit(s))
@@ -237,6 +239,7 @@ void stream_free(struct stream *s)
     sieve_free(s);
     shadows_free(s);
     answer_free(s);
+    trace_free(s);
     buf_free(&s->texts);
     buf_free(&s->out);
     free(s->code);
@@ -333,6 +336,8 @@ void stream_client_gone(struct stream *s)
 /* The hook or filter that waits is given up. */
 void stream_drop_call(struct stream *s)
 {
+    if (s->trace)
+        trace_dropped(s);
     services_drop(s, &s->call);
     call_cancel(&s->call);
     s->due[CLOCK_CALL] = s->due[CLOCK_WAITS] = 0;
@@ -443,6 +448,7 @@ void stream_tick(struct stream *s)
 
 const char *stream_id(const struct stream *s) { return s->id; }
 size_t stream_held_max(const struct stream *s) { return s->held_max; }
+bool stream_key(struct stream *s, struct buf *ret) { return s->exchange_ok && exchange_key(&s->exchange, ret); }
 
 void stream_tags(struct stream *s, void (*fn)(void *arg, const char *name, const char *value), void *arg)
 {

@@ -49,6 +49,7 @@ struct stream_facts {
     const char *ip;                                    /* the client behind trusted proxies; copied */
     const struct front *front;                         /* of the route, what is spoken at this path */
     const struct http_request *request;                /* must live until stream_body came back, the reply was given, or the client is gone */
+    bool trace;                                        /* its time line is kept */
 };
 
 /* Starts with the accept hooks; may ask its host for things before it returns (so the host must know the stream by *ret, which is set first). */
@@ -70,5 +71,9 @@ const char *stream_id(const struct stream *s);
 /* Until stream_free. What policies told by ctx:tag, values as text; the most bytes that one filter held back. */
 void stream_tags(struct stream *s, void (*fn)(void *arg, const char *name, const char *value), void *arg);
 size_t stream_held_max(const struct stream *s);
+/* In host.closed. Whom policies say that the client is (ctx.key); false: nobody. The time line of a stream that was opened with facts.trace, as lines of text;
+ * once. */
+bool stream_key(struct stream *s, struct buf *ret);
+void stream_trace(struct stream *s, const char *key, struct buf *out);
 
 #endif

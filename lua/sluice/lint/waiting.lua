@@ -1,8 +1,10 @@
--- Waiting where Lua cannot be left in the middle (inside string.gsub, table.sort) or where nobody waits (the hook error, filter.when).
+-- Waiting where Lua cannot be left in the middle (inside string.gsub, table.sort) or where nobody waits (the hook error, filter.when). And which counters and
+-- limiters wait because of where they are, which is not seen where they are used.
 local host = require "sluice.host"
 local code = require "sluice.lint.code"
 local real = require "sluice.tools.real"
 local reference = require "sluice.reference"
+local store = require "sluice.store"
 
 -- The functions that wait, as the reference says: function -> name.
 local function waiting_functions()
@@ -10,6 +12,7 @@ local function waiting_functions()
   for _, entry in ipairs(reference.entries) do
     if entry.waits and type(there[entry.name]) == "function" then out[there[entry.name]] = entry.name end
   end
+  for fn, name in pairs(store.methods) do out[fn] = name .. ' (of one with a store)' end
   return out
 end
 
@@ -41,7 +44,10 @@ local function callback(node)
   return code.is_theirs(fn) and code.events(fn) or nil
 end
 
-return function(kept, warn)
+return function(kept, warn, note)
+  for _, m in ipairs(store.made) do
+    if kept.sources[m.file] then note(m.file, m.line, ('the %s "%s" is in the Redis server "%s": its methods wait, and raise when it does not answer'):format(m.what, m.name, m.server)) end
+  end
   local waits, seen = waiting_functions(), {}
   for _, subject in ipairs(kept.subjects) do
     local top = code.place(subject.fn)

@@ -29,6 +29,7 @@ local P = sluice.policy {
     },
     by         = { type = { "string", "function" }, default = "key", one_of = { "key", "ip" }, doc = '"key" (ctx.key), "ip" (IPv6 by /64), or function(ctx) returning a text; nil: no limit.' },
     max_tokens = { type = "integer", default = 4096, min = 1, doc = "Most tokens of an answer whose client names no max_tokens." },
+    store      = { type = "store", doc = '"redis:NAME": one budget for all gateways that use that service.' },
     ask_usage  = { type = "boolean", default = true, doc = "Ask the model to tell its usage (stream_options.include_usage)." },
   },
 }
@@ -59,16 +60,7 @@ local function limit_of(ctx)
   return usd
 end
 
-local counters = setmetatable({}, { __mode = "k" })       -- by the options of one use; the state behind it is shared by name
-
-local function spent(ctx)
-  local c = counters[ctx.options]
-  if not c then
-    c = sluice.counter("budget/" .. ctx.policy, { window = "1d" })
-    counters[ctx.options] = c
-  end
-  return c
-end
+function P.prepare(o, use) return sluice.counter("budget/" .. use.policy, { window = "1d", store = o.store }) end
 
 -- ---- what it costs
 
@@ -102,7 +94,7 @@ function P.attempt(try, ctx)
   local worst = cost(s.price, input, output)
   s.limit = limit_of(ctx)
 
-  local held, retry_in = meter.reserve(s, spent(ctx), s.key, worst, s.limit)
+  local held, retry_in = meter.reserve(s, ctx.prepared, s.key, worst, s.limit)
   if not held then return refuse(worst, s.limit, retry_in) end
 end
 
@@ -110,7 +102,7 @@ function P.response(_, ctx)
   local s = ctx.state
   if not s.held then return end
   meter.answers(s)
-  ctx:header("X-Budget-Left-Usd", ("%.4f"):format(math.max(0, s.limit - spent(ctx):get(s.key))))    -- once this request has cost its most
+  ctx:header("X-Budget-Left-Usd", ("%.4f"):format(math.max(0, s.limit - ctx.prepared:get(s.key))))    -- once this request has cost its most
 end
 
 function P.log(sum, ctx)

@@ -14,11 +14,12 @@ local P = sluice.policy {
     per   = { type = "duration", default = "1m", min = 1, doc = "... in how long." },
     burst = { type = "number", min = 1, doc = "How many can be saved up; the same as rate by default." },
     cost  = { type = "number", default = 1, min = 0, doc = "What one request takes." },
+    store = { type = "store", doc = '"redis:NAME": one limit for all gateways that use that service.' },
   },
 }
 
 function P.prepare(o, use)
-  return sluice.limiter(("rate_limit/%s/%s"):format(use.route, use.policy), { rate = o.rate, per = o.per, burst = o.burst })
+  return sluice.limiter(("rate_limit/%s/%s"):format(use.route, use.policy), { rate = o.rate, per = o.per, burst = o.burst, store = o.store })
 end
 
 local function key_of(head, ctx)

@@ -2,10 +2,11 @@
 return {
   title = "Configuration",
   text = "`return sluice.config { ... }` ends the gateway file. Numbers and sizes may be given as texts, as sluice.env gives them. A reload (SIGHUP) reads models, routes and "
-    .. "policies again; address, workers, generations and limits count at the start only.",
+    .. "policies again; address, workers, generations, the snapshot and limits count at the start only.",
   classes = {
     { "config", "sluice.Config", "What sluice.config takes.", exact = true },
     { "limits", "sluice.Limits", "What a client may send and hold.", exact = true },
+    { "snapshot", "sluice.Snapshot", "Where counters are kept, and how often.", exact = true },
     { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
@@ -29,7 +30,13 @@ models = {
     .. "with a fresh one, from the same files; what runs ends with what it began with." },
   { "config.generations?", "integer", "How many readings of the file may be in use at a time, the current one among them; 4 by default, 2 at least. Beyond, a reload waits for the "
     .. "streams of the oldest to end; `sluice reload --force` ends them." },
+  { "config.snapshot?", "string|sluice.Snapshot", "A file that the counters of this gateway are kept in over a restart (those with a store need none): written every 10 s and at the end, read at the "
+    .. "start. One that is damaged or of another version is refused with a line in the log, and all begin at nothing. Keys of more than 128 bytes begin anew. One file for one gateway; it "
+    .. "holds the keys that policies count by, and is readable by its owner alone." },
   { "config.limits?", "sluice.Limits", "What a client may send and hold." },
+
+  { "snapshot.file", "string", "Relative to the gateway file; its directory must be there." },
+  { "snapshot.every?", "sluice.Duration", '"10s" by default: what was counted since then is lost when the process is killed.' },
 
   { "limits.head?", "sluice.Size", 'Request line and headers; "64kb" by default. Beyond: 431.' },
   { "limits.body?", "sluice.Size", '"1mb" by default. Beyond: 413.' },
@@ -41,7 +48,7 @@ models = {
 
   { "config.services?", "table<string, sluice.ServiceSettings>", "The only hosts that policies can reach (or functions in their place), by the names that sluice.service takes.",
     example = [[services = { directory = { url = "http://127.0.0.1:8000", auth = sluice.secret "DIRECTORY_API_KEY", timeout = "500ms" } }]] },
-  { "service.url?", "string", "The base of its URLs." },
+  { "service.url?", "string", 'The base of its URLs; or "redis://HOST:PORT/DATABASE" of a Redis server, for `sluice.redis` and for counters and limiters with a store.' },
   { "service.answer?", "async fun(call: table): (string|table|nil)",
     "A Lua service, in place of a host: it is called with { service, method, path, query, headers, body, json } and returns { status =, headers =, body = or json = }, "
     .. "a text, or nil (then it was not to be reached). It runs within the hook that asks and may wait. The default of an example, or a mock.",
@@ -51,11 +58,13 @@ services = { directory = function(call)
   if call.query.key ~= "k1" then return { status = 404 } end
   return { json = { name = "acme", tier = "gold" } }
 end }]] },
-  { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header." },
+  { "service.auth?", "sluice.Secret|string", "Sent as Authorization: Bearer ..., unless a call sets that header. To a Redis server: its password." },
+  { "service.user?", "string", "Of a Redis server: who we are, beside the password in auth." },
+  { "service.prefix?", "string", 'Of a Redis server: what the keys of counters and limiters begin with; "sluice:" by default. Gateways with another prefix do not share them.' },
   { "service.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
   { "service.timeout?", "sluice.Duration", 'For a whole call; "1500ms" by default, since all waits of one filter call may take 2 s. A call may say otherwise.' },
   { "service.connect?", "sluice.Duration", "Until the service is reached." },
-  { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default." },
+  { "service.max_parallel?", "integer|string", "Calls of one worker at a time; further ones wait for their turn. No bound by default; 32 for a Redis server, where each takes a connection." },
   { "service.max_body?", "sluice.Size", 'The largest answer that is taken; "1mb" by default.' },
 
   { "model.provider?", "string|table", 'What the upstream speaks: "openai", "anthropic" ..., or a dialect of your own (see `provider.request`).' },

@@ -74,7 +74,7 @@ local function add(entry, chapter)
 end
 
 local OPTION_TYPES = { list = "any[]", map = "table", secret = "sluice.Secret", duration = "sluice.Duration", size = "sluice.Size", matcher = "sluice.Matcher|string|(sluice.Matcher|string)[]",
-  file = "string", ["function"] = "function", service = "string|sluice.Service", model = "string" }
+  file = "string", ["function"] = "function", service = "string|sluice.Service", model = "string", store = "string" }
 
 local option_type
 

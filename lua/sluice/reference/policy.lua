@@ -78,6 +78,7 @@ function P.validate(req, ctx)
   if not res then error(err) end
 end]] },
   { "type.model", '"model"', "The name of a model that the gateway file declares; hooks read the name." },
+  { "type.store", '"store"', 'Where a counter or limiter is: "redis:NAME", a Redis server that the gateway file declares; stays as written, for `counter.store` and `limiter.store`.' },
 
   { "use.route", "string", "The route's name." },
   { "use.policy", "string", "The policy's name on this route." },

@@ -1,6 +1,7 @@
 -- Services: the hosts that the gateway file declares, called by name.
 local REQUEST = { path = "Begins with /.", options = "See `request.json` and its neighbours." }
 local ANSWERS = "the answer, whatever its status; or nil and an error (raise it: the client then gets 503 dependency_failed)"
+local WRONG_COMMAND = { "a value that is neither a text nor a number", "a command that would change a shared connection", "where nothing may wait" }
 local WRONG = { "an unknown option, a path without /", "where nothing may wait" }
 
 return {
@@ -11,6 +12,8 @@ return {
     { "service:", "sluice.Service", "What sluice.service returns." },
     { "request", "sluice.ServiceRequest", "What service:get, service:post and service:request take.", exact = true },
     { "answer", "sluice.ServiceAnswer", "What a service answered." },
+    { "redis:", "sluice.Redis", "What sluice.redis returns." },
+    { "redis_set", "sluice.RedisSetRule", "What redis:set takes.", exact = true },
     { "service_error", "sluice.ServiceError", "Why a service did not answer. As a text it is a sentence.", exact = true },
   },
 
@@ -60,7 +63,47 @@ function P.log(sum, ctx) audit:request("PUT", "/entries/" .. ctx.id, { json = { 
   { "answer.json", "fun(): any", "The body, decoded; called with a dot: `res.json()`.", errors = { "a body that is no JSON" },
     example = [[local function flagged(res) return res.json().flagged == true end]] },
 
-  { "service_error.kind", '"timeout"|"connect"|"tls"|"broken"|"too_large"|"breaker_open"', "What happened." },
+  { "sluice.redis", "(name: string): sluice.Redis", "A Redis server (5 or later) that the gateway file declares among its services, with a URL `redis://HOST:PORT/DATABASE`. Works only "
+    .. "while the gateway file loads: keep it in a local. Its calls wait as a service's do, and have its time, its bounds and its breaker.",
+    params = { name = "As in `config.services`." }, errors = { "a service that is not declared, or is no Redis server: the load is refused, with the line" },
+    example = [[
+local shared = sluice.redis "shared"           -- services = { shared = { url = "redis://127.0.0.1:6379/0", auth = sluice.secret "REDIS_PASSWORD" } }
+function P.accept(head)
+  local banned, err = shared:get("banned:" .. head.ip)
+  if err then error(err) end
+  if banned then return sluice.reject(403, "banned", "Not from here.") end
+end]] },
+  { "redis:command", "(...: string|number): reply: any, err: sluice.ServiceError?", "Any command, word by word, as it is sent: the server's prefix is not put before keys. Commands that "
+    .. "would change a connection (SELECT, MULTI, SUBSCRIBE, ...) are refused, since connections are shared.", waits = true,
+    params = { ["..."] = "The command's name, then its arguments." },
+    returns = "text, integer, list (false for what is not there), a map for HGETALL, nil for nothing; or nil and an error, of the kind reply when the server itself says no",
+    errors = WRONG_COMMAND,
+    example = [[
+local shared = sluice.redis "shared"
+function P.validate(_, ctx)
+  local tenant, err = shared:command("HGETALL", "tenant:" .. ctx.key.id)
+  if err then error(err) end
+  ctx.vars.tier = tenant.tier or "free"
+end]] },
+  { "redis:get", "(key: string|number): value: string?, err: sluice.ServiceError?", "The text at a key.", waits = true,
+    params = { key = "As it is." }, returns = "the text, nil when there is none; or nil and an error: look at it", errors = WRONG_COMMAND,
+    example = [[
+local shared = sluice.redis "shared"
+function P.prompt(req)
+  local more = shared:get "prompt"
+  if more then req:system(more) end
+end]] },
+  { "redis:set", "(key: string|number, value: string|number, rule?: sluice.RedisSetRule): ok: string?, err: sluice.ServiceError?", "Sets the text at a key.", waits = true,
+    params = { key = "As it is.", value = "A text or a number.", rule = '{ ttl = "5m" }' }, returns = '"OK"; or nil and an error', errors = WRONG_COMMAND,
+    example = [[
+local shared = sluice.redis "shared"
+function P.log(sum, ctx)
+  if sum.finish == "content_filter" then shared:set("banned:" .. ctx.client.ip, 1, { ttl = "10m" }) end
+end]] },
+  { "redis_set.ttl?", "sluice.Duration", "How long it is kept; without it until it is overwritten or deleted." },
+
+  { "service_error.kind", '"timeout"|"connect"|"tls"|"broken"|"too_large"|"protocol"|"reply"|"breaker_open"', "What happened. broken: the connection broke, and nobody knows whether "
+    .. "what was asked was done; protocol: what came was no answer; reply: a Redis server answered with an error." },
   { "service_error.service", "string", "The service's name." },
   { "service_error.message", "string", "The sentence." },
 

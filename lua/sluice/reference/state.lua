@@ -2,7 +2,9 @@
 return {
   title = "Shared state",
   text = "Lua variables are per worker and lost on a reload. "
-    .. "Limiters, counters, semaphores and caches are in C, shared by all workers under their name, and kept by a reload. Of their methods only cache:fetch waits.",
+    .. "Limiters, counters, semaphores and caches are in C, shared by all workers under their name, and kept by a reload. Of their methods only cache:fetch waits. "
+    .. "Counters and limiters with a `store` are in a Redis server instead, so that all gateways that use it share them: then all their methods wait, and one that cannot reach its "
+    .. "store raises, so that the policy fails (`policy.on_error`: closed by default, the client gets 503 dependency_failed).",
   classes = {
     { "limiter:", "sluice.Limiter", "What sluice.limiter returns." },
     { "limiter", "sluice.LimiterRule", "What a limiter allows.", exact = true },
@@ -28,8 +30,15 @@ end]] },
   { "limiter.rate", "number", "How many ..." },
   { "limiter.per", "sluice.Duration", "... in how long." },
   { "limiter.burst?", "number", "How many can be saved up; the same as the rate by default." },
+  { "limiter.store?", "string", '"redis:NAME": in the service of that name (`service.url` redis://...), for all gateways that use it. Redis keeps the clock; a bucket goes when it is full again.',
+    example = [[
+local rate = sluice.limiter("rpm", { rate = 60, per = "1m", store = "redis:shared" })
+function P.accept(head)
+  if not rate:take(head.ip) then return sluice.reject(429, "too_fast", "Too many requests.") end
+end]] },
   { "limiter:take", "(key: string, cost?: number): ok: boolean, retry_in: integer, left: integer, reset_in: integer", "Takes from the key's bucket when there is enough in it.",
     params = { key = "Whose bucket.", cost = "1 by default." }, returns = "whether it was taken; seconds until it could be; what is left; seconds until the bucket is full",
+    errors = { "a store that does not answer" },
     example = [[
 local rate = sluice.limiter("tokens", { rate = 10000, per = "1m" })
 function P.prompt(req, ctx)
@@ -45,11 +54,15 @@ function P.validate(_, ctx)
   if asked:add(ctx.client.ip) > 100 then return sluice.reject(429, "enough", "That was enough for today.") end
 end]] },
   { "counter.window?", "sluice.Duration", "After which the sum begins anew." },
+  { "counter.store?", "string", '"redis:NAME": in the service of that name (`service.url` redis://...), for all gateways that use it. Redis keeps the clock; sums go with their window, '
+    .. "without a window they stay." },
+  { "counter.lease?", "sluice.Duration", 'With a store: how long a reservation is held when its gateway has died and nobody settles it; "10m" by default. Longer than an answer takes.' },
   { "counter:add", "(key: string, n?: number): number", "Adds to a key's sum.", params = { key = "Whose sum.", n = "1 by default; may be negative." }, returns = "the sum of this window",
+    errors = { "a store that does not answer" },
     example = [[
 local seen = sluice.counter "seen"
 function P.log(_, ctx) seen:add(ctx.route) end]] },
-  { "counter:get", "(key: string): number", "A key's sum of this window.", params = { key = "Whose sum." },
+  { "counter:get", "(key: string): number", "A key's sum of this window.", params = { key = "Whose sum." }, errors = { "a store that does not answer" },
     example = [[
 local spent = sluice.counter("usd", { window = "1d" })
 function P.accept(head)
@@ -58,7 +71,7 @@ end]] },
   { "counter:reserve", "(key: string, n: number, limit: number): reservation: sluice.Reservation?, retry_in: integer?",
     "Counts the worst case now when it fits below the limit, so that parallel requests cannot overspend; settle it with what it really was.",
     params = { key = "Whose sum.", n = "The worst case.", limit = "What the sum may not pass." },
-    returns = "a reservation; or nil and the seconds until it might fit (nil: it never will)",
+    returns = "a reservation; or nil and the seconds until it might fit (nil: it never will)", errors = { "a store that does not answer" },
     example = [[
 local spent = sluice.counter("tokens", { window = "1d" })
 function P.prompt(req, ctx)
@@ -69,7 +82,8 @@ end
 function P.log(sum, ctx)
   if ctx.state.held then ctx.state.held:settle(sum.usage.input + sum.usage.output) end
 end]] },
-  { "reservation:settle", "(actual: number)", "Counts this in place of what was reserved, once. What is never settled is given back.", params = { actual = "0 or more." },
+  { "reservation:settle", "(actual: number)", "Counts this in place of what was reserved, once. What is never settled is given back, with a store at the end of the exchange.",
+    params = { actual = "0 or more." }, errors = { "a store that does not answer: the end of the exchange tries once more" },
     example = [[
 local spent = sluice.counter "tokens"
 function P.log(sum, ctx)

@@ -2,6 +2,7 @@
 local json = require "sluice.testing.json"
 local blame = require "sluice.testing.blame"
 local logs = require "sluice.testing.logs"
+local redis = require "sluice.testing.redis"
 local upstreams = require "sluice.testing.upstream"
 
 local Exchange = {}
@@ -49,6 +50,7 @@ end
 -- A service is called: its script says what it answers, and after what time.
 function Exchange:asked(entry)
   local handler, failure = self.services[entry.service], self.fail and self.fail()
+  if entry.command then return self:commanded(entry, handler, failure) end
   if handler == nil and not self.fail then
     blame.blame(('the service "%s" was called (%s %s), but has no script: services = { %s = function(call) ... end }'):format(
       entry.service, entry.method, entry.target, entry.service))
@@ -62,6 +64,21 @@ function Exchange:asked(entry)
   self.pending[#self.pending + 1] = { id = entry.id, answer = answer, at = self.world:now() + blame.milliseconds(latency or "0ms") }
 end
 
+-- A Redis server: its script gets the command, and returns what it is answered; without one, the server in memory does.
+function Exchange:commanded(entry, handler, failure)
+  local call = { service = entry.service, command = entry.command }
+  self.calls[#self.calls + 1] = call
+  local answer, latency = handler, nil
+  if failure then
+    answer, latency = failure.answer.fail and failure.answer or { fail = "broken" }, failure.after
+  elseif handler == nil then
+    answer = self.redis(entry.service)(call)
+  elseif type(handler) == "function" then
+    answer, latency = handler(call)
+  end
+  self.pending[#self.pending + 1] = { id = entry.id, answer = answer, is_reply = true, at = self.world:now() + blame.milliseconds(latency or "0ms") }
+end
+
 function Exchange:first_pending()
   local first
   for i, p in ipairs(self.pending) do
@@ -73,6 +90,10 @@ end
 function Exchange:deliver(i)
   local p = table.remove(self.pending, i)
   local a = p.answer
+  if p.is_reply then
+    if type(a) == "table" and a.fail then return self:take(self.world:answer(self.id, p.id, a.fail)) end
+    return self:take(self.world:answer(self.id, p.id, "ok", 200, nil, redis.reply(a)))
+  end
   if a == nil then return self:take(self.world:answer(self.id, p.id, "connect")) end
   if type(a) == "string" then a = { body = a } end
   if a.fail then return self:take(self.world:answer(self.id, p.id, a.fail)) end
@@ -235,24 +256,25 @@ end
 
 local M = {}
 
-local function new(world, services, fail)
+local function new(world, services, servers, fail)
   return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
     began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
-    services = services, fail = fail }, Exchange)
+    services = services, redis = servers, fail = fail }, Exchange)
 end
 
 -- Starts one: asks as world:ask wants it, and leaves the model asked but silent. fail: of fuzzing; called for each call of a service, what it returns
 -- { answer =, after = } is answered in place of its script. What has no script then cannot be reached.
-function M.start(world, request, services, fail)
-  local x = new(world, services, fail)
+-- servers(name): what answers for a Redis server that has no script.
+function M.start(world, request, services, fail, servers)
+  local x = new(world, services, servers, fail)
   x:begin(world:ask(request))
   x:settle()
   return x
 end
 
 -- Runs the policies' inits to their end. nil, or what is wrong.
-function M.init(world, services)
-  local x = new(world, services)
+function M.init(world, services, servers)
+  local x = new(world, services, servers)
   x:begin(world:init())
   x:settle()
   return x.why

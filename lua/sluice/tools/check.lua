@@ -1,4 +1,4 @@
--- `sluice check FILE`: the mistakes that loading found, or what looks like one; as lines, or as JSON. words: the file, the complaints (lines, "" for none).
+-- `sluice check FILE`: the mistakes that loading found, or what looks like one, and notes; as lines, or as JSON. words: the file, the complaints (lines, "" for none).
 local host = require "sluice.host"
 local load = require "sluice.load"
 local order = host.json.order
@@ -16,23 +16,34 @@ end
 
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
 
-local function as_json(file, errors, warnings, ok)
-  for i, w in ipairs(warnings) do warnings[i] = order(w, { "file", "line", "text" }) end
-  local t = { file = file, ok = ok, errors = host.json.array(errors), warnings = host.json.array(warnings) }
-  return host.json.encode(order(t, { "file", "ok", "errors", "warnings" })) .. "\n"
+local function as_json(file, errors, found, ok)
+  local warnings, notes = {}, {}
+  for _, w in ipairs(found) do
+    local into = w.note and notes or warnings
+    into[#into + 1] = order({ file = w.file, line = w.line, text = w.text }, { "file", "line", "text" })
+  end
+  local t = { file = file, ok = ok, errors = host.json.array(errors), warnings = host.json.array(warnings), notes = host.json.array(notes) }
+  return host.json.encode(order(t, { "file", "ok", "errors", "warnings", "notes" })) .. "\n"
+end
+
+local function count_warnings(found)
+  local n = 0
+  for _, w in ipairs(found) do n = n + (w.note and 0 or 1) end
+  return n
 end
 
 return function(words, options)
   local file, lines = words[1], words[2]
-  local warnings = lines == "" and require("sluice.lint").run(load.kept) or {}
-  local ok = lines == "" and not (options.strict and #warnings > 0)
+  local found = lines == "" and require("sluice.lint").run(load.kept) or {}
+  local warnings = count_warnings(found)
+  local ok = lines == "" and not (options.strict and warnings > 0)
   local code = ok and 0 or 1
-  if options.json then return code, as_json(file, complaints_of(lines), warnings, ok) end
+  if options.json then return code, as_json(file, complaints_of(lines), found, ok) end
   if lines ~= "" then return code, nil, lines:gsub("\n*$", "\n") end
   local err = {}
-  for i, w in ipairs(warnings) do err[i] = ("%s: warning: %s\n"):format(place(w), w.text) end
+  for i, w in ipairs(found) do err[i] = ("%s: %s: %s\n"):format(place(w), w.note and "note" or "warning", w.text) end
   local gateway = load.kept.gateway
   local summary = ("%s: %s: %s, %s%s\n"):format(file, ok and "ok" or "not ok", count(#gateway.routes, "route"), count(#gateway.models, "model"),
-    #warnings > 0 and ", " .. count(#warnings, "warning") or "")
+    warnings > 0 and ", " .. count(warnings, "warning") or "")
   return code, summary, table.concat(err)
 end

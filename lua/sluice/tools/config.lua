@@ -124,7 +124,8 @@ end
 local function service(s, auth)
   if s.answer then return members { { "answer", place(s.answer) } } end
   return members {
-    { "url", s.url }, { "auth", text(auth) }, { "ca", s.ca }, { "timeout", picture.duration(s.timeout) }, { "connect", some(s.connect, picture.duration) },
+    { "url", s.url or s.place }, { "user", s.user }, { "auth", text(auth) }, { "prefix", s.prefix }, { "ca", s.ca }, { "timeout", picture.duration(s.timeout) },
+    { "connect", some(s.connect, picture.duration) },
     { "max_parallel", some(s.max_parallel, function(n) return n end) }, { "max_body", picture.size(s.max_body) },
   }
 end
@@ -143,6 +144,7 @@ local function whole(g, at)
   return members {
     { "api", 1 }, { "listen", (g.host:find ":" and "[%s]:%d" or "%s:%d"):format(g.host, g.port) }, { "trusted_proxies", array(g.trusted) }, { "workers", g.workers },
     { "drain", picture.duration(g.drain) }, { "memory", some(g.memory, picture.size) }, { "generations", g.generations },
+    { "snapshot", g.snapshot and members { { "file", g.snapshot }, { "every", picture.duration(g.snapshot_every) } } },
     { "limits", members {
       { "head", some(l.head_bytes, picture.size) }, { "body", some(l.body_bytes, picture.size) }, { "connections", some(l.connections, function(n) return n end) },
       { "head_timeout", some(l.head_ms, picture.duration) }, { "body_timeout", some(l.body_ms, picture.duration) },

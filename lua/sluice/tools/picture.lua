@@ -223,7 +223,7 @@ end
 
 function M.service(s)
   if s.answer then return order({ name = s.name, answer = place(s.answer) }, { "name", "answer" }) end
-  return order({ name = s.name, url = s.url, timeout = duration(s.timeout), max_parallel = s.max_parallel > 0 and s.max_parallel or nil }, { "name", "url", "timeout", "max_parallel" })
+  return order({ name = s.name, url = s.url or s.place, timeout = duration(s.timeout), max_parallel = s.max_parallel > 0 and s.max_parallel or nil }, { "name", "url", "timeout", "max_parallel" })
 end
 
 return M
