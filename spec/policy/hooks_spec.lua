@@ -41,6 +41,9 @@ describe("the plan", function()
     assert.equal(429, r.status)
     assert.equal("upstream_rate_limited", r.error.code)
     assert.equal("7", r.headers["retry-after"])
+    assert.equal("true", r.headers["x-should-retry"])
+    r = gateway("", '"smart"'):ask { q = "x", upstream = { t.fail(429, { ["retry-after-ms"] = "1200" }) } }
+    assert.equal("2", r.headers["retry-after"])
   end)
 
   it("does not ask another model what the first found wrong with the request", function()

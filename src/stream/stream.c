@@ -276,9 +276,12 @@ void stream_upstream_head(struct stream *s, int status, const struct header *hea
     if (!s->upstream_open)
         return;
     s->upstream_status = status;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         if (strcasecmp(headers[i].name, "retry-after") == 0)
             s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
+        else if (strcasecmp(headers[i].name, "retry-after-ms") == 0 && s->retry_after < 0)
+            s->retry_after = (atoll(headers[i].value) + 999) / 1000;
+    }
     source_head(s, status, headers, n);
     pump(s);
     settle(s);

@@ -19,6 +19,7 @@ struct json_places {
     struct node root;
     size_t n;
     size_t *same;                                      /* for each path: the first one that names the same place (itself, mostly) */
+    bool twice;                                        /* some place is named by two */
 };
 
 static void free_nodes(struct node *n)
@@ -82,10 +83,13 @@ static int add_path(struct json_places *p, const char *path, int place)
             return -1;
     }
     p->same[place] = (size_t)place;
-    if (n->place >= 0)
+    if (n->place >= 0) {
         p->same[place] = (size_t)n->place;
-    else if (n != &p->root)
+        p->twice = true;
+    }
+    else if (n != &p->root) {
         n->place = place;
+    }
     return 0;
 }
 
@@ -191,7 +195,7 @@ int json_places_find(const struct json_places *p, const char *bytes, size_t len,
     json_open(&r, bytes, len);
     if (json_next(&r, &t) == JSON_ERROR || walk(&r, &p->root, &t, found) != 0 || json_next(&r, &t) != JSON_END)
         return -1;
-    for (size_t i = 0; i < p->n; i++)
+    for (size_t i = 0; p->twice && i < p->n; i++)
         found[i] = found[p->same[i]];
     return 0;
 }

@@ -11,8 +11,16 @@ local P = sluice.policy {
   options = {
     origins = { type = "list", required = true, doc = 'Origins such as "https://app.example.com"; "*.example.com" is any subdomain, "*" any page.' },
     methods = { type = "list", default = { "GET", "HEAD", "POST", "OPTIONS" }, doc = "Methods that a preflight allows." },
-    headers = { type = "list", default = { "authorization", "content-type", "last-event-id" }, doc = "Request headers that a preflight allows." },
-    expose  = { type = "list", default = { "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After" }, doc = "Answer headers that pages may read." },
+    headers = {
+      type = "list", doc = 'Request headers that a preflight allows; "x-stainless-*" is all that begin so.',
+      default = { "authorization", "content-type", "last-event-id", "x-api-key", "api-key", "anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access",
+        "openai-organization", "openai-project", "x-stainless-*" },          -- what the SDKs of OpenAI and Anthropic send
+    },
+    expose  = {
+      type = "list", doc = "Answer headers that pages may read.",
+      default = { "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Should-Retry", "X-Sluice-Error", "X-RateLimit-Limit-Requests",
+        "X-RateLimit-Remaining-Requests", "X-RateLimit-Reset-Requests", "X-RateLimit-Limit-Tokens", "X-RateLimit-Remaining-Tokens" },
+    },
     max_age = { type = "duration", default = "10m", doc = "How long a browser may remember a preflight." },
     credentials = { type = "boolean", default = false, doc = "Whether pages may send cookies; not with origins of \"*\"." },
   },
@@ -25,6 +33,29 @@ local function allowed(origin, list)
     local scheme, suffix = o:match("^(%a*:?/?/?)%*(%..+)$")
     if suffix and origin:sub(-#suffix) == suffix and origin:sub(1, #scheme) == scheme then return origin end
   end
+end
+
+local function is_listed(name, list)
+  for _, known in ipairs(list) do
+    known = known:lower()
+    local prefix = known:match "^(.+)%*$"
+    if name == known or prefix and name:sub(1, #prefix) == prefix then return true end
+  end
+end
+
+-- What a preflight is told of headers: the list, and of those that it names each that an entry such as "x-stainless-*" stands for.
+local function allowed_headers(head, list)
+  local out, seen = {}, {}
+  local function add(name)
+    if not seen[name] then out[#out + 1], seen[name] = name, true end
+  end
+  for _, name in ipairs(list) do
+    if not name:find("*", 1, true) then add(name:lower()) end
+  end
+  for name in (head.headers["access-control-request-headers"] or ""):lower():gmatch "[%w%-_]+" do
+    if is_listed(name, list) then add(name) end
+  end
+  return table.concat(out, ", ")
 end
 
 function P.accept(head, ctx)
@@ -44,7 +75,7 @@ function P.accept(head, ctx)
   if o.credentials then ctx:header("Access-Control-Allow-Credentials", "true") end
   if preflight then
     ctx:header("Access-Control-Allow-Methods", table.concat(o.methods, ", "))
-    ctx:header("Access-Control-Allow-Headers", table.concat(o.headers, ", "))
+    ctx:header("Access-Control-Allow-Headers", allowed_headers(head, o.headers))
     ctx:header("Access-Control-Max-Age", tostring(sluice.duration(o.max_age) // 1000))
     return sluice.reply { status = 204 }
   end
