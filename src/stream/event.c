@@ -146,6 +146,8 @@ static bool is_rare(const struct dialect *d, const struct found *f)
 
 static int64_t whole_number(const struct json_token *t, int64_t absent)
 {
+    if (t->kind == JSON_NUMBER && t->len == 1)         /* mostly */
+        return *t->bytes - '0';
     return t->kind == JSON_NUMBER ? strtoll(t->bytes, NULL, 10) : absent;
 }
 

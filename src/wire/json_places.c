@@ -1,6 +1,7 @@
 /* Declared places in a document ("choices[0].delta.content"), read in one pass. The paths make a small trie; each value that a trie node
  * matches is walked with it, all others are skipped (but checked).
  */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +13,15 @@ struct node {
     size_t key_len;
     size_t index;
     int place;                                         /* which path ends here, -1: none */
+    unsigned number;                                   /* of this node, from 0 */
     struct node *child, *next;
 };
 
+#define NODES_MAX 512                                  /* a bit each for those that a document has met */
+
 struct json_places {
     struct node root;
+    unsigned n_nodes;
     size_t n;
     size_t *same;                                      /* for each path: the first one that names the same place (itself, mostly) */
     bool twice;                                        /* some place is named by two */
@@ -42,7 +47,7 @@ void json_places_free(struct json_places *p)
     free(p);
 }
 
-static struct node *child_of(struct node *parent, const char *key, size_t len, size_t index)
+static struct node *child_of(struct json_places *p, struct node *parent, const char *key, size_t len, size_t index)
 {
     struct node **at = &parent->child;
 
@@ -54,6 +59,7 @@ static struct node *child_of(struct node *parent, const char *key, size_t len, s
     (*at)->key_len = len;
     (*at)->index = index;
     (*at)->place = -1;
+    (*at)->number = p->n_nodes++;
     return *at;
 }
 
@@ -68,13 +74,13 @@ static int add_path(struct json_places *p, const char *path, int place)
             size_t index = strtoul(path + 1, &end, 10);
             if (path[1] < '0' || path[1] > '9' || *end != ']' || index > 65535)
                 return -1;
-            n = child_of(n, NULL, 0, index);
+            n = child_of(p, n, NULL, 0, index);
             path = end + 1;
         } else {
             size_t len = strcspn(path, ".[]");
             if (len == 0)
                 return -1;
-            n = child_of(n, path, len, 0);
+            n = child_of(p, n, path, len, 0);
             path += len;
         }
         if (*path == '.' && path[1] && path[1] != '.' && path[1] != '[')
@@ -100,8 +106,9 @@ struct json_places *json_places_compile(const char *const *paths, size_t n, cons
     p->n = n;
     p->same = mem_alloc(n * sizeof *p->same);
     p->root.place = -1;
+    p->root.number = p->n_nodes++;
     for (size_t i = 0; i < n; i++) {
-        if (add_path(p, paths[i], (int)i) == 0)
+        if (add_path(p, paths[i], (int)i) == 0 && p->n_nodes <= NODES_MAX)
             continue;
         *bad = paths[i];
         json_places_free(p);
@@ -110,7 +117,13 @@ struct json_places *json_places_compile(const char *const *paths, size_t n, cons
     return p;
 }
 
-static int walk(struct json_reader *r, const struct node *at, struct json_token *t, struct json_place_found *found);
+struct walk {
+    struct json_reader r;
+    struct json_place_found *found;
+    uint64_t met[NODES_MAX / 64];                      /* nodes whose value has come */
+};
+
+static int walk(struct walk *w, const struct node *at, struct json_token *t);
 
 static const struct node *member(const struct node *at, const struct json_token *key)
 {
@@ -125,30 +138,30 @@ static const struct node *member(const struct node *at, const struct json_token 
     return n;
 }
 
-static int walk_object(struct json_reader *r, const struct node *at, struct json_place_found *found)
+static int walk_object(struct walk *w, const struct node *at)
 {
     struct json_token t;
 
-    while (json_next(r, &t) == JSON_KEY) {
+    while (json_next(&w->r, &t) == JSON_KEY) {
         const struct node *n = member(at, &t);
-        if (json_next(r, &t) == JSON_ERROR || (n ? walk(r, n, &t, found) : json_skip(r, &t)) != 0)
+        if (json_next(&w->r, &t) == JSON_ERROR || (n ? walk(w, n, &t) : json_skip(&w->r, &t)) != 0)
             return -1;
     }
     return t.kind == JSON_OBJECT_END ? 0 : -1;
 }
 
-static int walk_array(struct json_reader *r, const struct node *at, struct json_place_found *found)
+static int walk_array(struct walk *w, const struct node *at)
 {
     struct json_token t;
     size_t i = 0;
 
-    for (; json_next(r, &t) != JSON_ARRAY_END; i++) {
+    for (; json_next(&w->r, &t) != JSON_ARRAY_END; i++) {
         const struct node *n = at->child;
         if (t.kind == JSON_ERROR)
             return -1;
         while (n && (n->key || n->index != i))
             n = n->next;
-        if ((n ? walk(r, n, &t, found) : json_skip(r, &t)) != 0)
+        if ((n ? walk(w, n, &t) : json_skip(&w->r, &t)) != 0)
             return -1;
     }
     return 0;
@@ -164,36 +177,39 @@ static void unfind(const struct node *at, struct json_place_found *found)
 }
 
 /* `t` is the value's first token, already read. */
-static int walk(struct json_reader *r, const struct node *at, struct json_token *t, struct json_place_found *found)
+static int walk(struct walk *w, const struct node *at, struct json_token *t)
 {
     const char *from = t->bytes;
+    uint64_t *met = &w->met[at->number / 64], bit = 1ull << at->number % 64;
     int failed;
 
-    unfind(at, found);
+    if (*met & bit)
+        unfind(at, w->found);
+    *met |= bit;
     if (at->place >= 0)
-        found[at->place].token = *t;
+        w->found[at->place].token = *t;
     if (t->kind == JSON_OBJECT)
-        failed = walk_object(r, at, found);
+        failed = walk_object(w, at);
     else if (t->kind == JSON_ARRAY)
-        failed = walk_array(r, at, found);
+        failed = walk_array(w, at);
     else
         return 0;
     if (at->place >= 0) {
-        found[at->place].token.bytes = from;
-        found[at->place].token.len = (size_t)(r->pos - from);
+        w->found[at->place].token.bytes = from;
+        w->found[at->place].token.len = (size_t)(w->r.pos - from);
     }
     return failed;
 }
 
 int json_places_find(const struct json_places *p, const char *bytes, size_t len, struct json_place_found *found)
 {
-    struct json_reader r;
+    struct walk w = { .found = found };
     struct json_token t;
 
     for (size_t i = 0; i < p->n; i++)
         found[i].token = (struct json_token){ .kind = JSON_ERROR };
-    json_open(&r, bytes, len);
-    if (json_next(&r, &t) == JSON_ERROR || walk(&r, &p->root, &t, found) != 0 || json_next(&r, &t) != JSON_END)
+    json_open(&w.r, bytes, len);
+    if (json_next(&w.r, &t) == JSON_ERROR || walk(&w, &p->root, &t) != 0 || json_next(&w.r, &t) != JSON_END)
         return -1;
     for (size_t i = 0; p->twice && i < p->n; i++)
         found[i] = found[p->same[i]];
