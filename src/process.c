@@ -16,9 +16,11 @@
 #include "dev.h"
 #include "keeping.h"
 #include "base/named.h"
+#include "base/target.h"
 #include "net/server.h"
 #include "script/gateway.h"
 #include "serve/generation.h"
+#include "serve/probe.h"
 #include "serve/watches.h"
 #include "serving.h"
 #include "state.h"
@@ -27,7 +29,7 @@
 #define AGAIN_MS 200
 
 struct process {
-    uv_loop_t loop;                                    /* signals, operators, what the other threads tell */
+    uv_loop_t loop;                                    /* signals, operators, what the other threads tell, probes */
     uv_signal_t term, interrupt, user1, hangup;
     struct serving serving;
     struct control *control;                           /* NULL: nobody can knock */
@@ -71,7 +73,7 @@ static void log_shared(void *arg, struct named *n)
     struct log_line line;
 
     (void)arg;
-    if (!log_begin(&line, LOG_INFO, "shared"))
+    if (!n->keys || !log_begin(&line, LOG_INFO, "shared"))
         return;
     log_str(&line, "kind", n->kind);
     log_str(&line, "name", n->name);
@@ -79,6 +81,21 @@ static void log_shared(void *arg, struct named *n)
     if (n->held)
         log_int(&line, "held", (int64_t)n->held(n));
     log_int(&line, "bytes", (int64_t)keyed_bytes(n->keys));
+    log_end(&line);
+}
+
+static void log_target(void *arg, const struct target_facts *f)
+{
+    struct log_line line;
+
+    (void)arg;
+    if (!log_begin(&line, LOG_INFO, "target"))
+        return;
+    log_str(&line, "model", f->model);
+    log_str(&line, "url", f->url);
+    log_str(&line, "state", target_state_names[f->state]);
+    log_int(&line, "running", f->running);
+    log_int(&line, "failures", (int64_t)f->failures);
     log_end(&line);
 }
 
@@ -197,6 +214,7 @@ static void on_signal(uv_signal_t *s, int number)
         reload_by_signal(p);
     } else if (number == SIGUSR1) {
         named_each(log_shared, NULL);
+        target_each(log_target, NULL, uv_hrtime() / 1000000);
         log_metrics(p);
     } else {
         drain(p, number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -244,6 +262,7 @@ static void close_handles(struct process *p)
     control_close(p->control);
     tracing_close(p->tracing);
     serving_close(&p->serving);
+    prober_close(p->serving.prober);
 }
 
 /* When it drains, no worker runs and nothing is loaded: that was all. */
@@ -324,6 +343,7 @@ static void serves(struct process *p)
 {
     const struct process_options *o = p->serving.options;
 
+    prober_serve(p->serving.prober, p->serving.checked, false);
     open_control(p);
     if (o->dev)
         dev_open(&p->dev, &p->loop, o->file, o->lua_dir, p->serving.checked->digest, on_files_changed, p);
@@ -373,6 +393,7 @@ int process_run(const struct process_options *options, const struct gateway *che
     p->serving.checked = checked;
     p->serving.events = &news;
     p->serving.owner = p;
+    p->serving.prober = prober_open(&p->loop, &p->serving.metrics);
     if (serving_begin(&p->serving, &p->loop, p->n_wanted) != 0) {
         log_say(LOG_ERROR, "start.failed", "no thread can be made to read the file");
         give_up(p);

@@ -3,14 +3,17 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <uv.h>
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "loading.h"
+#include "base/target.h"
 #include "process.h"
 #include "script/gateway.h"
 #include "script/vm.h"
 #include "serve/generation.h"
+#include "serve/probe.h"
 
 static const char shutting_down[] = "- the gateway is shutting down\n";
 
@@ -140,6 +143,7 @@ static void reloaded(struct serving *s, struct generation **next, unsigned share
 
     s->generation++;
     tell_what_stays(s, next[0]->gateway, answer);
+    prober_serve(s->prober, next[0]->gateway, share > 0);
     tell_all(s, share ? WORKER_CANARY : WORKER_RELOAD, next, share);
     if (share) {
         serve_canary(s, share, digest, answer);
@@ -175,11 +179,17 @@ void serving_end_canary(struct serving *s, bool promote, struct buf *answer)
         return;
     }
     s->canary = 0;
+    prober_end_canary(s->prober, promote);
     if (promote)
         serve(s, was, s->canary_digest);
     tell_all(s, promote ? WORKER_PROMOTE : WORKER_ROLLBACK, NULL, 0);
     log_generation(promote ? "promote" : "rollback", was, 0);
     buf_printf(answer, "+ generation %u serves new requests\n", s->current);
+}
+
+static void tell_target(void *arg, const struct target_facts *f)
+{
+    buf_printf(arg, "+ model %s at %s: %s, %u running, %llu failures\n", f->model, f->url, target_state_names[f->state], f->running, (unsigned long long)f->failures);
 }
 
 void serving_status(const struct serving *s, struct buf *answer)
@@ -192,6 +202,7 @@ void serving_status(const struct serving *s, struct buf *answer)
     if (s->load.what == LOADS_RELOAD)
         buf_printf(answer, "+ the file is being read again, for generation %u\n", s->generation + 1);
     buf_printf(answer, "+ %lld generations in all workers are open\n", (long long)serving_sum(s, METRIC_generations_open));
+    target_each(tell_target, answer, uv_hrtime() / 1000000);
     buf_printf(answer, "+ %s, version %s\n", s->ended ? "shutting down" : "ready", SLUICE_VERSION);
 }
 

@@ -17,6 +17,7 @@ struct control_client;
 struct gateway;
 struct loading;
 struct process_options;
+struct prober;
 
 struct serving_events {
     void (*on_first)(void *owner, struct generation **made);   /* one for each worker, all yours; NULL: none could be read, and the log says why */
@@ -42,7 +43,8 @@ struct serving {
     struct serving_load load;
     unsigned generation, current, canary, share;       /* the last one read; what new requests get; canary 0: none, else its share of a thousand */
     char *digest, *canary_digest;                      /* of the files that were read for them */
-    struct metrics metrics;                            /* what is no worker's: reloads, rotations */
+    struct metrics metrics;                            /* what is no worker's: reloads, rotations, probes */
+    struct prober *prober;                             /* set by the caller too */
     bool ended;                                        /* the process drains: nothing changes any more */
 };
 

@@ -66,7 +66,7 @@ static void take(void *arg, struct named *n)
     struct look *look = arg;
     struct table *t;
 
-    if (look->name && strcmp(look->name, n->name) != 0)
+    if (!n->view || (look->name && strcmp(look->name, n->name) != 0))
         return;
     look->tables = mem_resize(look->tables, (look->n + 1) * sizeof *look->tables);
     t = &look->tables[look->n++];

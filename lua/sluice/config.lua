@@ -11,6 +11,7 @@ local prepare = require "sluice.prepare"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
+local targets = require "sluice.targets"
 local wanted = require "sluice.wanted"
 
 local M = {}
@@ -115,11 +116,13 @@ local function certificates(v, at)
   return path
 end
 
-local model_record = schema.record({
+local model_members = {
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
   url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
   answer = { schema.func }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
-}, "a model")
+}
+for name, member in pairs(targets.members) do model_members[name] = member end
+local model_record = schema.record(model_members, "a model")
 
 local function model(v, at)
   if type(v) == "function" then v = { answer = v } end
@@ -127,7 +130,7 @@ local function model(v, at)
     return at:complain(('must be a table or a function, such as { provider = "openai", model = "gpt-4o-mini" } or function(req, out) ... end, is %s'):format(schema.show(v)))
   end
   local m, meant = model_record(v, at)
-  if meant.answer then return m end
+  if meant.answer or meant.pool or targets.is_pool(v, at) then return m end
   if v.answer ~= nil then
     for _, k in ipairs { "provider", "url", "model", "key", "ca" } do
       if v[k] ~= nil then at:child(k):complain(('a model with an answer function has no %s'):format(k)) end
@@ -216,6 +219,7 @@ local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
   target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
+  retry = { targets.retry },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
 local function route(v, at)
@@ -223,7 +227,7 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "retry" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
@@ -299,6 +303,7 @@ end
 -- Names that must agree with each other: models, paths.
 local function check_names(c, raw, meant, at)
   local check_model, paths = declared(c, meant, "model", "models", "known"), {}
+  targets.check_names(c.models, at, check_model)
   for _, r in ipairs(c.routes or {}) do
     local here = at:child("routes"):child(r.name)
     local v = r.value
@@ -335,14 +340,14 @@ local function prepare_policies(c)
 end
 
 -- What C reads: plain lists, absent things false or absent.
-local function normal_model(m)
+local function normal_model(m, more)
   local v = m.value
   local d = v.provider
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
     name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
-    dialect = d and dialect.compiled(d) or nil,
+    dialect = d and dialect.compiled(d) or nil, pool = more.pool, target = more.target, probe = more.probe, retry = more.retry,
   }
 end
 
@@ -394,7 +399,7 @@ local function normal_route(r)
   end
   return {
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
-    name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
+    name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms, retry = targets.normal_retry(v.retry),
     heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
@@ -443,7 +448,9 @@ function M.check(result, main, for_spec)
       body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,
     },
   }
-  for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m) end
+  local index, pooled = {}, targets.pooled(c.models or {})
+  for i, m in ipairs(c.models or {}) do index[m.name] = i end
+  for i, m in ipairs(c.models or {}) do out.models[i] = normal_model(m, targets.normal(m, index, pooled)) end
   for i, r in ipairs(c.routes) do out.routes[i] = normal_route(r) end
   out.services, out.lua_services = hosts.normal(c.services or {})
   out.inits = inits(c.routes)

@@ -54,7 +54,7 @@ end
 
 -- What the log line says itself.
 local line_names = set_of { "time", "level", "event", "id", "route", "generation", "status", "tokens", "first_token_ms", "held_ms", "total_ms", "bytes", "end",
-  "model", "monitor", "tries", "upstream_status", "detail", "finish", "ended_by", "held_bytes" }
+  "model", "pool", "monitor", "tries", "upstream_status", "detail", "finish", "ended_by", "held_bytes" }
 
 function ctx_methods.tag(ctx, name, value)
   local x = of(ctx)

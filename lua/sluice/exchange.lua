@@ -10,6 +10,7 @@ local context = require "sluice.context"
 local shown = require "sluice.shown"
 local answer = require "sluice.answer"
 local upstream = require "sluice.upstream"
+local affinity = require "sluice.affinity"
 local verdicts = require "sluice.verdict"
 local unit_of = require("sluice.policy").unit_of
 
@@ -18,7 +19,7 @@ local unknown, set_of = record.unknown, record.set_of
 local set_header = context.set_header
 
 local M = {}
-for _, file in ipairs { shown, answer, upstream } do
+for _, file in ipairs { shown, answer, upstream, affinity } do
   for name, f in pairs(file) do if type(f) == "function" then M[name] = f end end
 end
 

@@ -9,7 +9,7 @@ local M = {}
 local LEVELS = { error = true, warn = true, info = true, debug = true }
 local OURS = {                                          -- events without a dot
   canary = true, control = true, listen = true, listening = true, metrics = true, promote = true, reload = true, request = true, rollback = true, rotation = true,
-  shared = true, stop = true, stopped = true, worker = true,
+  shared = true, stop = true, stopped = true, target = true, worker = true,
 }
 local OF_THE_LINE = { time = true, level = true, event = true }
 local FIELDS_MOST, NAME_MOST = 64, 64

@@ -51,10 +51,32 @@ static void one_probe_decides(void)
         CHECK(breaker_may(&b, 21700));
 }
 
+static void a_rule_of_its_own(void)
+{
+    const struct breaker_rule rule = { .calls = 4, .failures = 3, .window_ms = 1000, .open_ms = 500 };
+    const struct breaker_rule row = { .failures = 100, .in_a_row = 3, .window_ms = 1000, .open_ms = 500 };
+    struct breaker b = { 0 };
+
+    CHECK(!breaker_told_by(&b, &rule, true, 1000));
+    CHECK(!breaker_told_by(&b, &rule, true, 1000));
+    CHECK(!breaker_told_by(&b, &rule, true, 1000));    /* three calls only */
+    CHECK(breaker_told_by(&b, &rule, true, 1999));
+    CHECK(!breaker_would(&b, 2498));
+    CHECK(breaker_would(&b, 2499));
+    CHECK(breaker_would(&b, 2499));                    /* asking takes nothing */
+    b = (struct breaker){ 0 };
+    for (int i = 0; i < 50; i++)
+        CHECK(!breaker_told_by(&b, &row, i % 3 > 0, 5000));
+    CHECK(!breaker_told_by(&b, &row, true, 6001));     /* a new window */
+    CHECK(!breaker_told_by(&b, &row, true, 6001));
+    CHECK(breaker_told_by(&b, &row, true, 6001));
+}
+
 int main(void)
 {
     RUN(opens_on_half_of_twenty);
     RUN(stays_closed_below);
     RUN(one_probe_decides);
+    RUN(a_rule_of_its_own);
     return check_done();
 }

@@ -105,7 +105,7 @@ test("every snippet of Lua loads", () => {
 local ask = sluice.policy { name = "ask" }
 ${code}
 return sluice.config { api = 1, listen = ":0", ${services ? `${services},` : ""} ${models.trim().replace(/,$/, "")},
-  routes = { r = { path = "/", front = "token", target = "${/(\w+) = function\(req/.exec(models)?.[1] ?? "m"}", ${policies ?? "policies = { ask }"} } } }
+  routes = { r = { path = "/", front = "token", target = "${/(\w+) = (?:function\(req|\{ pool)/.exec(models)?.[1] ?? "m"}", ${policies ?? "policies = { ask }"} } } }
 `);
     const r = check("snippet.lua");
     assert.equal(r.status, 0, `${block}\n${r.stderr}`);

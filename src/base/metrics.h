@@ -26,6 +26,10 @@
     X(upstream_attempts,      "upstream requests started")                                \
     X(upstream_fallbacks,     "tries that went on to the plan's next model")              \
     X(upstream_retries,       "tries repeated on the same model")                         \
+    X(targets_passed_over,    "times a model was not asked: at its max_parallel, breaker open, or unhealthy") \
+    X(breakers_opened,        "times the breaker of a model opened")                      \
+    X(probes_total,           "health probes of models")                                  \
+    X(probes_failed,          "health probes without an answer, or with a status from 500 on") \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(monitor_findings,       "policies in monitor mode that would have refused or changed an answer, or failed") \
     X(lua_calls,              "entries into Lua")                                         \

@@ -111,6 +111,7 @@ struct named_copy {
     struct named_copy *next;
     struct named *of;                                  /* kept open by the copy */
     struct keyed_copy *keys;
+    void *saved;                                       /* of what has no keys */
 };
 
 static void copy_one(void *arg, struct named *n)
@@ -120,7 +121,11 @@ static void copy_one(void *arg, struct named *n)
     if (n->held)
         return;
     c = mem_alloc(sizeof *c);
-    *c = (struct named_copy){ *list, named_open(n->kind, n->name, NULL), keyed_copy(n->keys) };   /* it is open, so none is made */
+    *c = (struct named_copy){ .next = *list, .of = named_open(n->kind, n->name, NULL) };   /* it is open, so none is made */
+    if (n->keys)
+        c->keys = keyed_copy(n->keys);
+    else
+        c->saved = n->save(n);
     *list = c;
 }
 
@@ -132,7 +137,10 @@ static void paste_one(void *arg, struct named *n)
         return;
     while (c && c->of != n)
         c = c->next;
-    keyed_paste(n->keys, c ? c->keys : NULL);
+    if (n->keys)
+        keyed_paste(n->keys, c ? c->keys : NULL);
+    else
+        n->restore(n, c ? c->saved : NULL);
 }
 
 struct named_copy *named_copy(void)
@@ -151,7 +159,9 @@ void named_copy_free(struct named_copy *c)
         struct named_copy *next = c->next;
 
         if (c->of) {
-            keyed_copy_free(c->of->keys, c->keys);
+            if (c->of->keys)
+                keyed_copy_free(c->of->keys, c->keys);
+            free(c->saved);
             named_close(c->of);
         }
         free(c);

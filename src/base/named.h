@@ -1,5 +1,5 @@
-/* State that all workers share under a name: limiters, counters, semaphores, caches. Two opens of one kind and name give the same; after the last close it is kept for
- * the next open (a reload closes before it opens), as long as it is among the 64 of all closed last. Thread-safe.
+/* State that all workers share under a name: limiters, counters, semaphores, caches, targets. Two opens of one kind and name give the
+ * same; after the last close it is kept for the next open (a reload closes before it opens), as long as it is among the 64 of all closed last. Thread-safe.
  */
 #ifndef SLUICE_BASE_NAMED_H
 #define SLUICE_BASE_NAMED_H
@@ -31,12 +31,14 @@ struct named {                                         /* the first member of wh
     unsigned opened;
     uint64_t closed;                                   /* when nobody has it open: the how-manieth closing that was */
     void (*destroy)(struct named *n);                  /* frees it; not its name */
-    struct keyed *keys;                                /* what it holds */
+    struct keyed *keys;                                /* what it holds; NULL: no table of keys but what `save` copies */
     size_t (*held)(struct named *n);                   /* how much of it requests hold that run now, so that no copy may change it; NULL: it is not held */
-    const struct named_view *view;
+    void *(*save)(struct named *n);                    /* to be freed */
+    void (*restore)(struct named *n, const void *saved);   /* NULL: as when it was new */
+    const struct named_view *view;                     /* NULL: `sluice state` does not tell of it */
 };
 
-/* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy`, `keys` and `view`. */
+/* `create` makes an empty one when there is none yet; it is told nothing and fills `destroy`, and `keys` and `view`, or `save` and `restore`. */
 struct named *named_open(const char *kind, const char *name, struct named *(*create)(void));
 void named_hold(struct named *n);                      /* one more close is needed; it is open */
 void named_close(struct named *n);

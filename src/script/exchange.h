@@ -81,6 +81,9 @@ struct asked {                                         /* what C needs of it */
 };
 int exchange_read(struct exchange *x, const char *body, size_t len, struct asked *ret, struct failure *f);
 
+/* What the pool's affinity says of this request, appended; nothing: no member is preferred. One that fails is told in the log and says nothing. */
+void exchange_affinity(struct exchange *x, const struct model *pool, struct buf *out);
+
 /* What the hooks of the answer are shown, made before the first of a phase runs. Each 0, or -1: no memory. The model is the one that is tried. */
 struct tried { const struct model *model; unsigned number; const char *code, *message; int status; int64_t retry_after; };
 int exchange_try(struct exchange *x, const struct tried *t, bool copy);             /* attempt: with `copy` a fresh copy of the request; ctx.target */

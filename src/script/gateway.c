@@ -196,6 +196,7 @@ static void model(struct loaded *o, lua_State *L, struct model *m)
     m->answer_ref = read_reference(o, L, "answer");
     m->table_ref = read_reference(o, L, "table");
     m->dialect = dialect(o, L);
+    read_target(o, L, m);
 }
 
 static void word_of(struct buf *out, const char *word) { resp_word(out, word, strlen(word)); }
@@ -408,6 +409,7 @@ void gateway_close(struct gateway *g)
         luaL_unref(g->vm->L, LUA_REGISTRYINDEX, o->refs[i]);
     for (size_t i = 0; i < o->n_places; i++)
         json_places_free(o->places[i]);
+    targets_close(o);
     for (size_t i = 0; i < o->n_owned; i++)
         free(o->owned[i]);
     free(o->refs);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/balance.h"
 #include "base/breaker.h"
 #include "base/buf.h"
 #include "match/unit.h"
@@ -20,6 +21,7 @@
 
 struct vm;
 struct matcher;
+struct target;
 
 enum hook {                                            /* in the order of lua/sluice/policy.lua's M.hooks */
     HOOK_ACCEPT, HOOK_VALIDATE, HOOK_ROUTE, HOOK_PROMPT, HOOK_ATTEMPT, HOOK_FALLBACK, HOOK_RESPONSE, HOOK_TOOL_CALL, HOOK_FINISH, HOOK_ERROR,
@@ -94,8 +96,32 @@ struct front {                                         /* what clients of a rout
     int error_ref;                                     /* function(err) -> table (JSON body and in-band event data) */
 };
 
+struct retry {                                         /* the same model again, when it failed in a way that may pass */
+    unsigned times;
+    uint64_t backoff_ms, max_ms;                       /* the longest first wait, twice that the second ...; no wait is longer than max_ms */
+};
+
+struct probe {                                         /* asked for at times: does the upstream live? */
+    const char *url, *ca;
+    uint64_t every_ms, timeout_ms;
+};
+
+struct pool {                                          /* a model that stands for several */
+    const struct model *members[BALANCE_MAX];
+    const char *names[BALANCE_MAX];                    /* of the members */
+    unsigned weights[BALANCE_MAX];
+    unsigned n;
+    bool least_busy;                                   /* else by turns */
+    int affinity_ref;                                  /* function(req, caller) -> a text: who says the same gets the same member; LUA_NOREF: nobody asks */
+    struct balance *balance;                           /* all workers' */
+};
+
 struct model {
     const char *name;                                  /* as policies say it */
+    const struct pool *pool;                           /* it stands for others, and all below is empty; NULL: it is one itself */
+    struct target *target;                             /* what all workers know of it; NULL: nobody asks */
+    const struct retry *retry;                         /* NULL: the route's */
+    const struct probe *probe;                         /* NULL: none */
     const struct dialect *dialect;                     /* NULL for a Lua model */
     const char *url;                                   /* base URL without trailing '/' */
     const char *ca;                                    /* PEM file or NULL */
@@ -154,6 +180,7 @@ struct route {
     size_t n_plan;
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
+    const struct retry *retry;                         /* NULL: none */
     struct policy *policies;
     size_t n_policies;
     bool conditional;                                  /* one of them has an only_if */

@@ -168,6 +168,7 @@ void read_route(struct loaded *o, lua_State *L, struct route *r)
     r->files = read_text(o, L, "files");
     r->heartbeat = (uint64_t)read_number(L, "heartbeat");
     r->table_ref = read_reference(o, L, "table");
+    r->retry = read_retry(o, L);
     r->n_plan = read_list(L, "plan");                  /* route plan */
     for (size_t i = 0; i < r->n_plan; i++) {
         lua_rawgeti(L, -1, (lua_Integer)i + 1);        /* route plan name */

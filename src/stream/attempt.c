@@ -5,13 +5,12 @@
  *                          |                            attempt_failed (no text reached the client yet)
  *                          +-- attempt_again <- fallback hooks <-+
  *
- * A try that failed leaves nothing behind but its reason. Once text went to the client a failure is final: stream_fail.
+ * Which model comes next is pick.c's to say, and whether the same is tried again after a while. A try that failed leaves nothing behind but its reason.
+ * Once text went to the client a failure is final: stream_fail.
  */
 #include <string.h>
 
 #include "stream/inside.h"
-
-#define TRIES_MAX 10                                   /* upstream requests for one client request */
 
 static struct tried tried(const struct stream *s)
 {
@@ -21,18 +20,18 @@ static struct tried tried(const struct stream *s)
                            .retry_after = s->retry_after };
 }
 
-static void next_try(struct stream *s)
+/* Of the model that was picked. */
+static void begin(struct stream *s)
 {
     bool wanted = s->route->n_hooks[HOOK_ATTEMPT] > 0;
 
-    s->model = s->plan[s->plan_at];
     s->tries++;
     s->upstream_status = 0;
     s->retry_after = -1;
     if (s->trace)
         trace_try(s);
     struct tried t = tried(s);
-    if ((wanted || s->tries > 1 || s->n_plan > 1) && exchange_try(&s->exchange, &t, wanted) != 0) {
+    if ((wanted || s->tries > 1 || s->n_plan > 1 || s->pick.pool) && exchange_try(&s->exchange, &t, wanted) != 0) {
         stream_fail(s, REASON_POLICY_MEMORY);
         return;
     }
@@ -40,6 +39,21 @@ static void next_try(struct stream *s)
         hooks_begin(s, HOOK_ATTEMPT);
     else
         attempt_ready(s);
+}
+
+/* That none could be asked counts as a try: fallback hooks may have them all looked at again. */
+static void begin_first(struct stream *s)
+{
+    if (pick_first(s)) {
+        begin(s);
+        return;
+    }
+    enum reason why = pick_none(s);
+    s->tries++;
+    s->upstream_status = 0;
+    if (s->trace)
+        trace_try(s);
+    attempt_failed(s, why);
 }
 
 void attempts_start(struct stream *s)
@@ -54,7 +68,7 @@ void attempts_start(struct stream *s)
     shadows_start(s);
     if (s->route->heartbeat)
         stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
-    next_try(s);
+    begin_first(s);
 }
 
 void attempt_ready(struct stream *s)
@@ -106,10 +120,11 @@ void attempt_failed(struct stream *s, enum reason why)
 {
     bool asked = s->route->n_hooks[HOOK_FALLBACK] > 0;
 
-    if (!may_go_on(s, why) || (!asked && s->plan_at + 1 == s->n_plan)) {
+    if (!may_go_on(s, why) || (!asked && !pick_more(s, why) && pick_retry(s, why) < 0)) {
         stream_fail(s, why);
         return;
     }
+    pick_leave(s, why);
     forget(s);
     if (s->trace)
         trace_try_over(s, why);
@@ -126,15 +141,39 @@ void attempt_failed(struct stream *s, enum reason why)
         hooks_begin(s, HOOK_FALLBACK);
 }
 
+static void next(struct stream *s)
+{
+    if (!pick_next(s)) {
+        stream_fail(s, s->failed_why);
+        return;
+    }
+    metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
+    begin(s);
+}
+
+void attempt_retry(struct stream *s)
+{
+    if (s->failed_why == REASON_MODEL_BUSY || s->failed_why == REASON_MODEL_DOWN) {   /* there is no "same": all are looked at again */
+        begin_first(s);
+    } else if (pick_again(s)) {
+        metrics_add(s->metrics, METRIC_upstream_retries, 1);
+        begin(s);
+    } else {
+        next(s);
+    }
+}
+
 void attempt_again(struct stream *s)
 {
-    if (s->again == AGAIN_SAME) {
-        metrics_add(s->metrics, METRIC_upstream_retries, 1);
-        next_try(s);
-    } else if (s->plan_at + 1 < s->n_plan && (s->again == AGAIN_NEXT || (s->again == AGAIN_UNSAID && worth_next(s)))) {
-        s->plan_at++;
-        metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
-        next_try(s);
+    int64_t wait = s->again == AGAIN_UNSAID ? pick_retry(s, s->failed_why) : -1;
+
+    if (wait >= 0) {
+        s->pick.retries++;
+        stream_clock(s, CLOCK_RETRY, (uint64_t)wait + 1);   /* 0 would be never */
+    } else if (s->again == AGAIN_SAME) {
+        attempt_retry(s);
+    } else if (pick_more(s, s->failed_why) && (s->again == AGAIN_NEXT || (s->again == AGAIN_UNSAID && worth_next(s)))) {
+        next(s);
     } else {
         stream_fail(s, s->failed_why);
     }

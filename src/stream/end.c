@@ -29,6 +29,7 @@ void stream_close(struct stream *s, enum reason why)
     exchange_release(&s->exchange);
     if (s->trace)
         trace_try_over(s, why);
+    pick_leave(s, why);
     memset(s->due, 0, sizeof s->due);
     s->reason = why;
     if (s->shadow)
@@ -69,7 +70,7 @@ void stream_fail(struct stream *s, enum reason why)
         f.upstream_status = s->upstream_status;
         f.type = s->said.type ? mem_string(s->said.type) : NULL;
     }
-    if (why == REASON_RATE_LIMITED)
+    if (why == REASON_RATE_LIMITED || why == REASON_MODEL_BUSY || why == REASON_MODEL_DOWN)
         f.retry_after = s->retry_after;
     stream_fail_with(s, why, &f);
 }

@@ -53,6 +53,7 @@ static void count_token(struct stream *s)
         s->due[CLOCK_FIRST_TOKEN] = 0;
         if (s->trace)
             trace_first(s);
+        pick_answers(s);
     }
     s->tokens++;
     metrics_add(s->metrics, METRIC_tokens_total, 1);
@@ -199,6 +200,8 @@ static void read_usage(struct stream *s, const struct found *f)
 static void useful(struct stream *s)
 {
     s->due[CLOCK_FIRST_TOKEN] = 0;
+    if (!s->useful)
+        pick_answers(s);
     s->useful = true;
 }
 

@@ -2,7 +2,7 @@
  *
  *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
  *     end.c      the one way to end
- *     attempt.c  one try after another, until a model answers
+ *     attempt.c  one try after another, until a model answers: pick.c, which
  *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
@@ -15,6 +15,7 @@
 #ifndef SLUICE_STREAM_INSIDE_H
 #define SLUICE_STREAM_INSIDE_H
 
+#include "base/target.h"
 #include "match/matcher.h"
 #include "script/call.h"
 #include "script/desk.h"
@@ -35,7 +36,7 @@ enum state {
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
 enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
-             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_COUNT };
+             CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_RETRY, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
 struct piece {
@@ -86,6 +87,18 @@ struct beside {
     } *kind;
     uint64_t began, due, until;                        /* when it began; is to be resumed (0: news only); when its time is up */
     bool over;
+};
+
+/* Which model is tried, where the plan names more than one or something is known of it (pick.c). */
+struct pick {
+    const struct model *pool;                          /* that the model was picked from; NULL: the plan names it itself */
+    unsigned tried;                                    /* of the pool at plan_at: a bit for each member that was tried */
+    unsigned retries;                                  /* of the model */
+    struct target_place place;                         /* the model's, while it is tried or answers */
+    bool full;                                         /* of those that were passed over one was only full ... */
+    uint64_t wait_ms;                                  /* ... and the first of them may be free in so long */
+    bool asked;                                        /* what the pool's affinity says: */
+    struct buf affinity;
 };
 
 #define PIECES_MAX 12                                  /* one event gives at most two a channel and the end */
@@ -139,6 +152,7 @@ struct stream {
     enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME, AGAIN_NOT } again;   /* what a fallback hook said */
     enum reason failed_why;                            /* of the try before */
     const struct model *model;                         /* that is tried, or answers */
+    struct pick pick;
     bool streams;                                      /* the client gets events; else one document at the end */
     bool pass, document;                               /* the upstream's bytes go on as they come; they are one document, not events */
     struct sse_reader reader;
@@ -258,6 +272,19 @@ void attempt_ready(struct stream *s);                  /* after the attempt hook
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
 void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
+
+void attempt_retry(struct stream *s);                  /* the wait before another try of the same model is over */
+#define TRIES_MAX 10                                   /* upstream requests for one client request */
+
+/* pick.c. The three set s->model, its place taken; false: none is left that is free. */
+bool pick_first(struct stream *s);
+bool pick_next(struct stream *s);                      /* the next member of the pool, or of the plan */
+bool pick_again(struct stream *s);                     /* the same */
+bool pick_more(const struct stream *s, enum reason why);   /* might pick_next find one? */
+enum reason pick_none(struct stream *s);               /* why pick_first found none; sets s->retry_after */
+int64_t pick_retry(const struct stream *s, enum reason why);   /* how long to wait for another try of this model, ms; -1: there is none */
+void pick_answers(struct stream *s);                   /* its first text came */
+void pick_leave(struct stream *s, enum reason why);    /* the try is over */
 
 /* services.c */
 void services_init(struct stream *s);

@@ -22,6 +22,8 @@
     X(BAD_STATUS,          "upstream_status",           502, "upstream", "The model service refused the request.")                          \
     X(REFUSED,             "upstream_refused",          400, "upstream", "The model service found the request wrong.")                      \
     X(RATE_LIMITED,        "upstream_rate_limited",     429, "upstream", "The model service is busy; try again later.")                     \
+    X(MODEL_BUSY,          "model_busy",                429, "upstream", "All models for this request have as much to do as they may; try again later.") \
+    X(MODEL_DOWN,          "model_unavailable",         503, "upstream", "No model for this request can be asked at the moment; try again later.") \
     X(NOT_STREAM,          "upstream_not_stream",       502, "upstream", "The model service did not answer with a stream.")                 \
     X(EVENT_TOO_LARGE,     "upstream_event_too_large",  502, "upstream", "The model service sent an event that is too large.")              \
     X(FIRST_TOKEN_TIMEOUT, "first_token_timeout",       504, "upstream", "The model did not begin to answer in time.")                      \

@@ -43,6 +43,8 @@ static void write_line(struct stream *s)
     }
     if (s->model)
         log_str(&line, "model", s->model->name);
+    if (s->pick.pool)
+        log_str(&line, "pool", s->pick.pool->name);
     struct buf monitor = BUF_EMPTY;
     shadows_tell(s, &monitor);
     log_str(&line, "monitor", monitor.len ? buf_cstr(&monitor) : NULL);

@@ -242,6 +242,7 @@ void stream_free(struct stream *s)
     trace_free(s);
     buf_free(&s->texts);
     buf_free(&s->out);
+    buf_free(&s->pick.affinity);
     free(s->code);
     free(s->finish);
     free(s->detail);
@@ -426,6 +427,9 @@ static void ring(struct stream *s, enum clock c)
         break;
     case CLOCK_ANSWER:                                 /* source_next resumes the Lua model */
         s->answer_woken = true;
+        break;
+    case CLOCK_RETRY:
+        attempt_retry(s);
         break;
     case CLOCK_SHADOW:                                 /* settle lets them run */
     case CLOCK_TURN:                                   /* the pump goes on */

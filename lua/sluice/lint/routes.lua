@@ -28,6 +28,9 @@ local function unreached_models(kept, warn)
     end
   end
   for _, m in ipairs(kept.gateway.models) do
+    for _, member in ipairs(reached[m.name] and m.pool and m.pool.members or {}) do reached[member.name] = true end
+  end
+  for _, m in ipairs(kept.gateway.models) do
     if not reached[m.name] then
       local file, line = line_of(kept, "models", m.name)
       warn(file, line, ('no route names the model "%s", and no policy has a hook "route" that could pick it'):format(m.name))

@@ -11,6 +11,10 @@ return {
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
     { "timeout", "sluice.Timeouts", "How long an answer may take.", exact = true },
+    { "breaker", "sluice.Breaker", "When a model that keeps failing is left alone.", exact = true },
+    { "probe", "sluice.Probe", "How a model is asked whether it lives.", exact = true },
+    { "retry", "sluice.Retry", "How often the same model is asked again.", exact = true },
+    { "caller", "sluice.Caller", "What a pool's affinity function sees beside the request." },
   },
 
   { "config.api", "1", "The version of the API that the file is written for." },
@@ -82,6 +86,55 @@ models = { clock = { answer = function(_, out)
   for i = 1, 3 do out:text(i .. " "); sluice.sleep "1s" end
 end } }]] },
 
+  { "model.pool?", "string|string[]", "The model stands for several: the names of its members, which are models with settings of their own. Which of them is asked says `model.balance`; "
+    .. "when it fails before its first text, or is not free, another member is asked, then what stands behind in the plan. Policies see the member as ctx.target, the log "
+    .. "names both. A model with a pool has nothing but pool, balance, weights and affinity.",
+    example = [[
+models = {
+  eu = { provider = "openai", url = "http://eu.internal:8000/v1", model = "llama", max_parallel = 40 },
+  us = { provider = "openai", url = "http://us.internal:8000/v1", model = "llama", max_parallel = 20 },
+  smart = { pool = { "eu", "us" }, weights = { eu = 2 } },
+}]] },
+  { "model.balance?", '"weighted"|"least_busy"', '"weighted" (the default): by turns, each member exactly its share, counted over all workers. "least_busy": the member with the fewest '
+    .. "running requests for its weight; of equals by turns." },
+  { "model.weights?", "table<string, integer>", "The members' shares, from 1 to 100; 1 for who is not named." },
+  { "model.affinity?", '"key"|"client"|fun(req: sluice.Request, caller: sluice.Caller): (string|integer)?',
+    'Who says the same gets the same member while that is free, on every worker and after a restart: "key" goes by ctx.key.id, "client" by its address, a function by what it returns '
+    .. "(nothing: by the balance). It may not wait. While its member is not free another takes its place, always the same one.",
+    params = { req = "The request, as the hook prompt left it.", caller = "Who asks." },
+    example = [[models = { smart = { pool = { "eu", "us" }, affinity = function(req, caller) return caller.key and caller.key.id or req:text() end } }]] },
+  { "model.max_parallel?", "integer|string", "Requests that run on it at a time, over all workers. When so many do, the next in the pool or plan is asked; when none is left, the client "
+    .. "gets 429 model_busy with Retry-After. No bound by default." },
+  { "model.breaker?", "sluice.Breaker|boolean", "On by default for members of pools, off for others, whose clients would have no other model. After so many failures within the window, "
+    .. "in a row or at least half of its tries there, it is not asked for a while; then one request may try, and what becomes of that closes or opens it again. Failures are those of the network, "
+    .. "broken or missing answers, timeouts and statuses from 500 on; not what a request itself is to blame for, nor 429. When no model is left, the client gets 503 model_unavailable "
+    .. "with Retry-After.",
+    example = [[models = { eu = { provider = "openai", url = "http://eu.internal:8000/v1", model = "llama", breaker = { failures = 3, open = "30s" } } }]] },
+  { "model.probe?", "sluice.Probe", "A GET at times, one for all workers, that tells whether it lives; while it does not, it is not asked. An answer in time with a status below 500 is good; no "
+    .. "key is sent.",
+    example = [[models = { eu = { provider = "openai", url = "http://eu.internal:8000/v1", model = "llama", probe = { path = "/models", every = "5s" } } }]] },
+  { "model.retry?", "sluice.Retry|false", "In place of the route's; false: it is not asked again." },
+
+  { "breaker.failures?", "integer|string", "So many open it; 5 by default." },
+  { "breaker.window?", "sluice.Duration", 'The time in which they are counted; "10s" by default.' },
+  { "breaker.open?", "sluice.Duration", 'How long it stays open; "10s" by default.' },
+
+  { "probe.path", "string", 'What is asked for below the model\'s url: "/models".' },
+  { "probe.every?", "sluice.Duration", 'The time between two probes; "10s" by default.' },
+  { "probe.timeout?", "sluice.Duration", 'How long an answer may take; "2s" by default, not more than every.' },
+  { "probe.healthy?", "integer|string", "So many good answers in a row bring it back; 2 by default." },
+  { "probe.unhealthy?", "integer|string", "So many bad ones in a row take it out; 3 by default." },
+
+  { "retry.times", "integer|string", "How often, from 1 to 9. One request makes at most ten tries in all." },
+  { "retry.backoff?", "sluice.Duration", 'The longest first wait; "200ms" by default. The second may be twice as long, and so on; each wait is drawn between nothing and that.' },
+  { "retry.max?", "sluice.Duration", 'The longest wait of all; "5s" by default. A model that asks for more (Retry-After) is not waited for: the next one is asked.' },
+
+  { "caller.id", "string", "The exchange." },
+  { "caller.route", "string", "The name of the route." },
+  { "caller.key?", "table", "ctx.key, as policies set it." },
+  { "caller.client", "table", "{ ip = }, as ctx.client." },
+  { "caller.vars", "table", "ctx.vars, as policies left it." },
+
   { "route.path", "string|string[]", 'The exact path, or several; "/v1/*" for all that its fronts answer at; for files what their paths begin with.' },
   { "route.front?", "string|table|(string|table)[]", 'What its clients speak: "token", "openai", "anthropic" ..., or a dialect of your own (see `front.read`). A path that ends as a dialect has it, '
     .. "such as /v1/messages, needs none; with a path such as \"/v1/*\" it may be several." },
@@ -95,6 +148,10 @@ routes = { chat = { path = "/v1/*", models = { ["gpt-4o"] = { "smart", "fast" },
 routes = { ask = { path = "/ask", front = "token", target = "fast",
   policies = { sluice.parts.rate_limit { rate = 10, per = "1m" }, "policies.pii", { "policies.tone", strict = true } } } }]] },
   { "route.timeout?", "sluice.Timeouts", "How long an answer may take." },
+  { "route.retry?", "sluice.Retry|false", "The same model is asked again, after a wait, when it failed before its first text in a way that may pass: no connection, a broken answer, an error "
+    .. "that it reported, 429, statuses from 500 on. Not after a timeout: then the next model's turn has come. A hook fallback that says something comes first. Without it none is asked "
+    .. "again.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "smart", "plain" }, retry = { times = 2, backoff = "200ms" } } }]] },
   { "route.heartbeat?", "sluice.Duration", 'A comment is sent whenever nothing was sent for so long; "15s" by default.' },
   { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
 

@@ -5,8 +5,8 @@ local reference = require "sluice.reference"
 local real = require "sluice.tools.real"
 local sandbox = require "sluice.sandbox"
 
-local BASIC = { any = true, ["nil"] = true, string = true, number = true, integer = true, boolean = true, table = true, userdata = true, ["function"] = true, fun = true, async = true,
-  self = true }
+local BASIC = { ["nil"] = true, ["false"] = true, any = true, string = true, number = true, integer = true, boolean = true, table = true, userdata = true, ["function"] = true, fun = true,
+  async = true, self = true }
 
 local function names(found)
   local out = {}

@@ -100,6 +100,10 @@ local function offers(r)
   return members(out)
 end
 
+local function retry(r)
+  return r and members { { "times", r.times }, { "backoff", some(r.backoff, picture.duration) }, { "max", some(r.max, picture.duration) } }
+end
+
 local function route(r, path)
   if r.files then return members { { "path", array(r.paths) }, { "files", r.files } } end
   local policies, off = array {}, array {}
@@ -109,15 +113,35 @@ local function route(r, path)
   end
   return members {
     { "path", array(r.paths) }, { "front", fronts(r) }, { "models", offers(r) }, { "target", array(r.plan) }, { "timeout", clocks(r.clocks) },
-    { "heartbeat", picture.duration(r.heartbeat) },
+    { "heartbeat", picture.duration(r.heartbeat) }, { "retry", retry(r.retry) },
     { "policies", policies }, { "off", #off > 0 and off or nil },
   }
 end
 
+local function whole_number(n) return n end
+
+local function breaker(t) return members { { "failures", t.failures }, { "window", picture.duration(t.window) }, { "open", picture.duration(t.open) } } end
+
+local function probe(p, t)
+  return members { { "url", p.url }, { "every", picture.duration(p.every) }, { "timeout", picture.duration(p.timeout) }, { "healthy", t.healthy }, { "unhealthy", t.unhealthy } }
+end
+
+local function pool(p)
+  local names, weights = array {}, {}
+  for i, member in ipairs(p.members) do names[i], weights[i] = member.name, { member.name, member.weight } end
+  return members {
+    { "pool", names }, { "balance", p.least_busy and "least_busy" or "weighted" }, { "weights", weights }, { "affinity", p.affinity and (picture.affinity(p.affinity) or place(p.affinity)) },
+  }
+end
+
 local function model(m)
+  if m.pool then return pool(m.pool) end
+  local t = m.target
   return members {
     { "provider", m.dialect and m.dialect.name }, { "model", m.table.model }, { "url", m.url }, { "key", text(m.table.key) }, { "ca", m.ca },
     { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options and data(m.options) },
+    { "max_parallel", t and some(t.max_parallel, whole_number) }, { "breaker", t and (t.failures > 0 and breaker(t)) }, { "probe", m.probe and probe(m.probe, t) },
+    { "retry", retry(m.retry) },
   }
 end
 

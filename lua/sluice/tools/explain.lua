@@ -17,6 +17,29 @@ local function model_text(m)
   return ("%s: %s, %s at %s, %s"):format(m.name, m.provider, m.model, m.url, m.key and "key " .. m.key or "no key")
 end
 
+-- A line for each thing that is known of a model beside what it is.
+local function guard_lines(m)
+  local out = {}
+  local function add(...) out[#out + 1] = (...):format(select(2, ...)) end
+  if m.max_parallel then add("at most %d requests at a time", m.max_parallel) end
+  if m.breaker then add("breaker: after %d failures in %s not asked for %s", m.breaker.failures, m.breaker.window, m.breaker.open) end
+  if m.probe then add("probe: %s every %s, timeout %s; out after %d bad answers, back after %d good ones", m.probe.url, m.probe.every, m.probe.timeout, m.probe.unhealthy, m.probe.healthy) end
+  if m.retry then add("retry: %d more tries, the first within %s, each within %s", m.retry.times, m.retry.backoff, m.retry.max) end
+  return out
+end
+
+local function model_rows(rows, title, m)
+  if m.pool then
+    rows[#rows + 1] = { title, ("%s: a pool, %s%s"):format(m.name, m.balance == "least_busy" and "the least busy first" or "by turns",
+      m.affinity and ("; the same one for the same caller, by %s"):format(m.affinity) or "") }
+    for _, member in ipairs(m.pool) do model_rows(rows, "  weight " .. member.weight, member) end
+    return
+  end
+  rows[#rows + 1] = { title, model_text(m) }
+  rows[#rows + 1] = { "", timeouts_text(m.timeouts) }
+  for _, line in ipairs(guard_lines(m)) do rows[#rows + 1] = { "", line } end
+end
+
 local function policy_lines(i, p)
   local rows = {}
   local out = { ("    %d. %s%s, %s"):format(i, p.name, p.policy and (" (policy %s)"):format(p.policy) or "", p.at) }
@@ -51,8 +74,7 @@ end
 local function head_rows(r)
   local rows = { { "paths", table.concat(r.paths, ", ") }, { "front", ("%s (%s)"):format(r.front, r.methods) } }
   for i, m in ipairs(r.models) do
-    rows[#rows + 1] = { i == 1 and "model" or "or", model_text(m) }
-    rows[#rows + 1] = { "", timeouts_text(m.timeouts) }
+    model_rows(rows, i == 1 and "model" or "or", m)
   end
   if r.offers then rows[#rows + 1] = { "offers", table.concat(r.offers, ", ") } end
   rows[#rows + 1] = { "heartbeat", "a comment after " .. r.heartbeat .. " of silence" }

@@ -1,5 +1,6 @@
 -- What the gateway does with a request, as data: for `sluice explain`, its text and its JSON.
 local host = require "sluice.host"
+local affinity = require "sluice.affinity"
 local known = require "sluice.known"
 local policy = require "sluice.policy"
 local reference = require "sluice.reference"
@@ -180,13 +181,47 @@ local function clocks(list, of)
   return order(out, CLOCKS)
 end
 
-local function model_of(gateway, r, name)
+-- What is known of a model beside what it is.
+local function guarded(m, r)
+  local t, retry = m.target, m.retry or r.retry
+  return {
+    max_parallel = t and t.max_parallel > 0 and t.max_parallel or nil,
+    breaker = t and t.failures > 0 and order({ failures = t.failures, window = duration(t.window), open = duration(t.open) }, { "failures", "window", "open" }) or nil,
+    probe = m.probe and order({ url = m.probe.url, every = duration(m.probe.every), timeout = duration(m.probe.timeout), healthy = t.healthy, unhealthy = t.unhealthy },
+      { "url", "every", "timeout", "healthy", "unhealthy" }) or nil,
+    retry = retry and retry.times > 0 and order({ times = retry.times, backoff = duration(retry.backoff), max = duration(retry.max) }, { "times", "backoff", "max" }) or nil,
+  }
+end
+
+local model_of
+
+-- The word that stands for an affinity function; nil: it is the operator's.
+function M.affinity(of)
+  for word, fn in pairs(affinity.named) do
+    if fn == of then return word end
+  end
+end
+
+local function pool_of(gateway, r, m)
+  local members, by = array {}, m.pool.affinity and (M.affinity(m.pool.affinity) or "what " .. place(m.pool.affinity) .. " gives")
+  for i, member in ipairs(m.pool.members) do
+    members[i] = model_of(gateway, r, member.name)
+    members[i].weight = member.weight
+  end
+  return order({ name = m.name, balance = m.pool.least_busy and "least_busy" or "weighted", affinity = by, pool = members },
+    { "name", "balance", "affinity", "pool" })
+end
+
+function model_of(gateway, r, name)
   for _, m in ipairs(gateway.models) do
+    if m.name == name and m.pool then return pool_of(gateway, r, m) end
     if m.name == name then
+      local g = guarded(m, r)
       return order({
+        max_parallel = g.max_parallel, breaker = g.breaker, probe = g.probe, retry = g.retry,
         name = name, answer = m.answer and place(m.answer) or nil, provider = m.dialect and m.dialect.name, model = m.table.model, url = m.url,
         key = m.table.key and tostring(m.table.key) or nil, timeouts = clocks(r.clocks, m.clocks),
-      }, { "name", "provider", "model", "url", "key", "answer", "timeouts" })
+      }, { "name", "provider", "model", "url", "key", "answer", "timeouts", "max_parallel", "breaker", "probe", "retry", "weight" })
     end
   end
 end
