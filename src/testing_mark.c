@@ -11,6 +11,7 @@
 
 struct mark {
     uint64_t now;
+    unsigned asked;
     int64_t metrics[METRIC_COUNT];
     struct breaker *breakers;                          /* of all policies, then of all services */
     struct named_copy *shared;
@@ -64,6 +65,7 @@ int testing_save(lua_State *L, struct world *w)        /* -> mark */
     lua_setmetatable(L, -2);                           /* mark */
     collect(w);
     m->now = w->now;
+    m->asked = w->asked;
     for (int i = 0; i < METRIC_COUNT; i++)
         m->metrics[i] = metrics_get(&w->metrics, i);
     m->breakers = mem_alloc((n + 1) * sizeof *m->breakers);
@@ -79,6 +81,7 @@ int testing_restore(lua_State *L, struct world *w)     /* (world, mark) */
 
     collect(w);
     w->now = m->now;
+    w->asked = m->asked;
     for (int i = 0; i < METRIC_COUNT; i++)
         metrics_add(&w->metrics, i, m->metrics[i] - metrics_get(&w->metrics, i));
     for (size_t i = 0; i < count_breakers(w->gateway); i++)

@@ -205,7 +205,7 @@ static int world_ask(lua_State *L)                      /* world:ask { method, p
         free_play(p);
         return luaL_error(L, "no route has this path");
     }
-    snprintf(id, sizeof id, "test-%d", p->id);
+    snprintf(id, sizeof id, "test-%u", ++w->asked);
     testing_enter(p, L);
     struct stream_facts facts = { .id = id, .ip = p->request.ip, .front = front, .request = &p->request };
     stream_open(&p->stream, &testing_host, p, w->gateway, route, &facts, &w->metrics);

@@ -20,6 +20,7 @@ struct world {
     uint64_t now;
     struct list streams;
     int next_id;
+    unsigned asked;                                    /* exchanges so far: they are named by it; goes back with a mark */
 };
 
 /* One exchange in the world, or the inits of its gateway. What they asked for is written down in order, for the spec to read. */

@@ -18,11 +18,32 @@ local gone = {
   unpack = "Lua 5.4 calls it table.unpack",
 }
 
+-- math.random: of an exchange its own, so that what a spec or a replay asks again draws again what it drew; elsewhere the VM's.
+local function random(...)
+  local n = select("#", ...)
+  local low, high = ...
+  local bits = host.draw()
+  if not bits then return math.random(...) end
+  if n == 0 then return (bits >> 11) * (0.5 ^ 53) end
+  if n == 1 then low, high = 1, low end
+  low, high = math.tointeger(low), math.tointeger(high)
+  if n > 2 or not low or not high then error(("bad argument to 'random' (%s)"):format(n > 2 and "wrong number of arguments" or "whole numbers expected"), 3) end
+  if n == 1 and high == 0 then return bits end
+  if low > high then error("bad argument to 'random' (interval is empty)", 3) end
+  local span = high - low                                -- may wrap around: it is unsigned
+  local mask = span
+  for _, shift in ipairs { 1, 2, 4, 8, 16, 32 } do mask = mask | mask >> shift end
+  local value = bits & mask
+  while math.ult(span, value) do value = host.draw() & mask end
+  return low + value
+end
+
 local libraries
 do
   local mathlib = {}
   for k, v in pairs(math) do mathlib[k] = v end
   mathlib.randomseed = nil
+  mathlib.random = host.seal(random)
   libraries = {
     math = frozen.library("math", mathlib),
     table = frozen.library("table", host.table),

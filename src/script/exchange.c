@@ -45,6 +45,21 @@ int exchange_of(lua_State *L)
     return 1;
 }
 
+int exchange_random(lua_State *L)                      /* xorshift64* */
+{
+    const struct call *c = vm_of(L)->call;
+    uint64_t *state;
+
+    if (!c || !c->exchange)
+        return 0;
+    state = &c->exchange->random;
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    lua_pushinteger(L, (lua_Integer)(*state * 0x2545F4914F6CDD1DULL));
+    return 1;
+}
+
 #define BOX "sluice.box"
 
 void exchange_push_box(lua_State *L, int first, int n)

@@ -33,6 +33,7 @@ int exchange_results(lua_State *L, int status, lua_KContext below);             
 /* An opaque value around the n values (at most 2) that begin at stack index `first`: scripts may hold it, only host.unbox opens it. */
 void exchange_push_box(lua_State *L, int first, int n);
 int exchange_of(lua_State *L);                         /* host.exchange() -> the record of the exchange whose policy runs | nil: none does */
+int exchange_random(lua_State *L);                     /* host.draw() -> 64 random bits of the exchange that this call is made for; nothing: it is made for none */
 int exchange_unbox(lua_State *L);                      /* host.unbox(box) -> the values */
 void exchange_box_open(lua_State *L);                  /* makes its metatable, once a VM */
 

@@ -383,7 +383,7 @@ int host_open(lua_State *L)
         { "service_take", service_take },
         { "wait", service_wait }, { "may_wait", host_may_wait }, { "step", sandbox_step }, { "gate", host_gate },
         { "covers", host_covers }, { "cover", host_cover },
-        { "unbox", exchange_unbox }, { "exchange", exchange_of }, { "json_parts", value_json_parts }, { NULL, NULL },
+        { "unbox", exchange_unbox }, { "exchange", exchange_of }, { "draw", exchange_random }, { "json_parts", value_json_parts }, { NULL, NULL },
     };
 
     secret_value_open(L);
