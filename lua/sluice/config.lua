@@ -212,10 +212,24 @@ local function offered(v, at)
   return out
 end
 
+-- The beginning of an answer that is held back: until it has so many characters, or is so old.
+local window_record = schema.record({ chars = { schema.integer(1, 20000) }, time = { schema.duration } }, "prerelease", "{ chars = 400 }")
+
+local WINDOW_MOST = 10000                                -- ms
+
+local function window(v, at)
+  local w, meant = window_record(v, at)
+  if not w then return nil end
+  if v.chars == nil and v.time == nil and not meant.chars and not meant.time then at:complain('says how much is held back: { chars = 400 }, { time = "500ms" } or both') end
+  if w.time and w.time > WINDOW_MOST then at:child("time"):complain('is at most "10s": so long a client sees nothing') end
+  return w
+end
+
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
-  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window },
+  policies = { policies },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
 local function route(v, at)
@@ -223,7 +237,7 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
@@ -395,7 +409,8 @@ local function normal_route(r)
   return {
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
-    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
+    heartbeat = v.heartbeat or 15000, prerelease_chars = v.prerelease and v.prerelease.chars, prerelease_ms = v.prerelease and v.prerelease.time,
+    policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
 

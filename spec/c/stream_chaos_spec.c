@@ -1,5 +1,5 @@
 /* The stream machine among policies that do everything they may, under events in any order: hooks that wait, call services, open gates, fail, fall back,
- * stop; filters that hold; tool calls; monitors. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
+ * stop; filters that hold; tool calls; monitors; routes that hold the beginning back. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
 #include "stream/stream.h"
 
 #include "base/log.h"
@@ -157,12 +157,17 @@ static const char file[] =
     "local front = { name = 'f', methods = 'GET', done = 'done\\n\\n', content = { before = 'data: ', after = '\\n\\n' }, reasoning = { before = 'data: ', after = '\\n\\n' },\n"
     "  tool = { before = 'data: ', after = '\\n\\n' }, finish = { before = 'data: ', after = '\\n\\n' },\n"
     "  read = function(req) req.messages = { { role = 'user', content = 'x' } } end, error = function(err) return { code = err.code } end }\n"
+    "local policies = { policy('one', { on_error = 'open' }), policy('two', { mode = 'monitor' }),\n"
+    "  sluice.only_if(function() return random(2) == 1 end, policy('three', {})), policy('four', { on_error = { filter = 'open', prompt = 'open' } }) }\n"
+    "local function route(path, more)\n"
+    "  more.path, more.front, more.target, more.heartbeat, more.policies = path, front, { 'a', 'b' }, '300ms', policies\n"
+    "  more.timeout = { total = '20s', first_token = '2s', gap = '2s' }\n"
+    "  return more\n"
+    "end\n"
     "return sluice.config { api = 1, listen = ':0', services = { judge = { url = 'http://j.test' } },\n"
     "  models = { a = { provider = 'openai', url = 'http://a.test/v1', model = 'x' }, b = { provider = 'openai', url = 'http://b.test/v1', model = 'x' },\n"
     "    lua = { answer = function(req, out) out:text 'hello ' act('model', {}) out:text 'you@example.com' return act('model', { reject = true }) end } },\n"
-    "  routes = { r = { path = '/r', front = front, target = { 'a', 'b' }, heartbeat = '300ms', timeout = { total = '20s', first_token = '2s', gap = '2s' }, policies = {\n"
-    "    policy('one', { on_error = 'open' }), policy('two', { mode = 'monitor' }),\n"
-    "    sluice.only_if(function() return random(2) == 1 end, policy('three', {})), policy('four', { on_error = { filter = 'open', prompt = 'open' } }) } } } }\n";
+    "  routes = { r = route('/r', {}), w = route('/w', { prerelease = { chars = 12, time = '400ms' } }) } }\n";
 
 static const char *const pieces[] = {
     "data: {\"choices\":[{\"delta\":{\"content\":\"hello you@exam\"}}]}\n\n",
@@ -247,13 +252,14 @@ static void step(struct chaos *p, uint64_t *lot)
 static void run(uint64_t seed)
 {
     struct http_request r = { .method = seed % 17 ? "GET" : seed % 2 ? "HEAD" : "OPTIONS", .path = "/r", .query = "q=x", .minor = 1, .ip = "192.0.2.7" };
-    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = world.g->routes[0].fronts[0], .request = &r, .trace = seed % 2 };
+    const struct route *route = &world.g->routes[seed % world.g->n_routes];
+    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = route->fronts[0], .request = &r, .trace = seed % 2 };
     struct chaos p = { .now = 1000 + seed * 100000 };
     uint64_t lot = seed * 2654435761u + 1;
 
     list_init(&p.services);
     vm_set_now(world.vm, p.now, 1700000000000);
-    stream_open(&p.stream, &host, &p, world.g, &world.g->routes[0], &facts, &metrics);
+    stream_open(&p.stream, &host, &p, world.g, route, &facts, &metrics);
     for (int i = 0; i < 20000 && !p.closed; i++)
         step(&p, &lot);
     if (!p.closed)

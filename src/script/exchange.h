@@ -168,6 +168,7 @@ int exchange_embedded(struct exchange *x, const struct model *m, const char *bod
  * 0; or -1: the front failed, told in the log. */
 struct front_block { unsigned choice; enum channel channel; unsigned index; const struct buf *text; };   /* index: of all blocks and tool calls of the answer; text: all of it, where a front that gathers closes it */
 int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
+int exchange_front_again(struct exchange *x);          /* nothing of what was told has left: as if nothing were told */
 int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after);   /* before NULL: it cannot tell this channel */
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
 struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments; };

@@ -144,6 +144,11 @@ struct filter {
     bool overflow_release;                             /* else: stop with policy_error */
 };
 
+struct window {                                        /* text is held until it is so long, or so old; both 0: it leaves at once */
+    size_t chars;
+    uint64_t ms;
+};
+
 struct route {
     const char *name;
     const char **paths;                                /* exact paths; for a files route its prefix */
@@ -154,6 +159,7 @@ struct route {
     size_t n_plan;
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
+    struct window prerelease;
     struct policy *policies;
     size_t n_policies;
     bool conditional;                                  /* one of them has an only_if */

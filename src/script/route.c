@@ -167,6 +167,7 @@ void read_route(struct loaded *o, lua_State *L, struct route *r)
     r->name = read_text(o, L, "name");
     r->files = read_text(o, L, "files");
     r->heartbeat = (uint64_t)read_number(L, "heartbeat");
+    r->prerelease = (struct window){ .chars = (size_t)read_number(L, "prerelease_chars"), .ms = (uint64_t)read_number(L, "prerelease_ms") };
     r->table_ref = read_reference(o, L, "table");
     r->n_plan = read_list(L, "plan");                  /* route plan */
     for (size_t i = 0; i < r->n_plan; i++) {

@@ -98,6 +98,7 @@ static void forget(struct stream *s)
     s->trying = false;
     source_reset(s);
     sieve_reset(s);
+    shadows_again(s);
     stream_drop_call(s);                               /* a response hook or filter of that try that waits */
     stream_go(s, HELD_BY_POLICY | HELD_BY_GATE);
 }

@@ -47,13 +47,18 @@ static void enter_block(struct stream *s, unsigned choice, enum channel channel)
     c->block = channel;
 }
 
+/* More than a formality came: the gap clock takes over from the first-token clock. */
+static void useful(struct stream *s)
+{
+    s->due[CLOCK_FIRST_TOKEN] = 0;
+    s->useful = true;
+}
+
 static void count_token(struct stream *s)
 {
-    if (s->tokens == 0) {
-        s->due[CLOCK_FIRST_TOKEN] = 0;
-        if (s->trace)
-            trace_first(s);
-    }
+    useful(s);
+    if (s->tokens == 0 && s->trace)
+        trace_first(s);
     s->tokens++;
     metrics_add(s->metrics, METRIC_tokens_total, 1);
 }
@@ -194,12 +199,6 @@ static void read_usage(struct stream *s, const struct found *f)
     s->usage.reasoning = whole_number(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
 }
 
-static void useful(struct stream *s)
-{
-    s->due[CLOCK_FIRST_TOKEN] = 0;
-    s->useful = true;
-}
-
 /* ---- an event whose bytes pass as they are */
 
 /* The name that the client knows stands in place of the upstream's; nothing else is touched. */
@@ -222,7 +221,8 @@ static bool is_usage_alone(const struct found *f)
            token(f, PLACE_TOOLS)->kind == JSON_ERROR && token(f, PLACE_CHOICE)->kind == JSON_ERROR;
 }
 
-static void pass_event(struct stream *s, const char *data, size_t len, const struct json_token *model, bool is_useful)
+/* chars: of text in it. */
+static void pass_event(struct stream *s, const char *data, size_t len, const struct json_token *model, size_t chars)
 {
     size_t off = s->texts.len;
 
@@ -235,11 +235,26 @@ static void pass_event(struct stream *s, const char *data, size_t len, const str
     pass_named(s, data, len, model);
     buf_puts(&s->texts, "\n\n");
     add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
-    s->pieces[s->n_pieces - 1].useful = is_useful;
+    s->pieces[s->n_pieces - 1].useful = s->useful;
+    s->pieces[s->n_pieces - 1].chars = chars;
 }
 
 /* A line end within the data would end the event's line: such an event is none that passes. */
 static bool may_pass(const char *data, size_t len) { return !memchr(data, '\n', len) && !memchr(data, '\r', len); }
+
+/* Characters of a JSON string; an escape is one. */
+static size_t count_chars(const struct json_token *t)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; t->kind == JSON_STRING && i < t->len; i++, n++) {
+        if (t->bytes[i] == '\\')
+            i += i + 1 < t->len && t->bytes[i + 1] == 'u' ? 5 : 1;
+        while (i + 1 < t->len && ((unsigned char)t->bytes[i + 1] & 0xC0) == 0x80)
+            i++;
+    }
+    return n;
+}
 
 static enum source_got read_passing(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
 {
@@ -259,7 +274,8 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
         set_finish(s, (unsigned)choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     read_usage(s, f);
     if (!is_usage_alone(f) || s->usage_wanted)
-        pass_event(s, data, len, token(f, PLACE_MODEL), text || tool || s->tokens > 0 || s->useful);
+        pass_event(s, data, len, token(f, PLACE_MODEL),
+                   count_chars(token(f, PLACE_CONTENT)) + count_chars(token(f, PLACE_REASONING)) + count_chars(token(f, PLACE_REFUSAL)));
     return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? event_complete(s) : SOURCE_PIECES;
 }
 
@@ -359,6 +375,7 @@ static enum source_got read_rare(struct stream *s, const struct event_kind *kind
 static enum source_got read_passing_rare(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
 {
     struct event_ops ops;
+    size_t chars = 0;
     bool ends = f->kind->ends, good = may_pass(data, len);
 
     *why = REASON_BAD_JSON;
@@ -367,18 +384,20 @@ static enum source_got read_passing_rare(struct stream *s, const struct found *f
     for (size_t i = 0; i < ops.n && good; i++) {
         const struct event_op *op = &ops.ops[i];
 
-        if (op->kind == OP_TEXT && op->text.len)
+        if (op->kind == OP_TEXT && op->text.len) {
             count_token(s);
-        else if (op->kind == OP_TOOL)
+            chars += utf8_count(op->text.data, op->text.len);
+        } else if (op->kind == OP_TOOL) {
             useful(s);
-        else
+        } else {
             good = apply(s, op, why);
+        }
         ends = ends || op->kind == OP_DONE;
     }
     event_ops_free(&ops);
     if (!good)
         return SOURCE_FAILED;
-    pass_event(s, data, len, token(f, PLACE_MODEL), s->tokens > 0 || s->useful);
+    pass_event(s, data, len, token(f, PLACE_MODEL), chars);
     return ends ? event_complete(s) : SOURCE_PIECES;
 }
 
@@ -435,7 +454,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     f.kind = kind_of(d, f.at);
     if (!f.kind) {
         if (s->pass && may_pass(data, len))
-            pass_event(s, data, len, &(struct json_token){ .kind = JSON_ERROR }, s->tokens > 0 || s->useful);
+            pass_event(s, data, len, &(struct json_token){ .kind = JSON_ERROR }, 0);
         return SOURCE_PIECES;
     }
     if (is_there(token(&f, PLACE_ERROR))) {

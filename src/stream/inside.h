@@ -6,6 +6,7 @@
  *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
+ *     window.c   the beginning of an answer is held back for a while (prerelease)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
  *     tools.c    tool calls, gathered until they are whole   trace.c    the time line, for who looks
@@ -34,7 +35,7 @@ enum state {
 
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
-enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
+enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_WINDOW, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
              CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
@@ -44,6 +45,7 @@ struct piece {
     unsigned char choice;                              /* most answers have one, number 0 */
     bool useful;                                       /* PASS: more than a formality: from here on the answer is this try's */
     size_t off, len;                                   /* in stream.texts */
+    size_t chars;                                      /* PASS: so many characters of text are in it */
 };
 
 /* A choice's channel: filters hold the text of each apart. */
@@ -160,7 +162,7 @@ struct stream {
     struct list beside;                                /* calls that run beside the stream: gates and checks, in the order they began */
     size_t n_gates, n_checks;
     bool checks_ready, checks_awaited;                 /* a check may be there to be collected; the sieve (or the end) waits for one */
-    bool source_done, finish_seen, upstream_ended, useful;   /* useful: more than text came */
+    bool source_done, finish_seen, upstream_ended, useful;   /* useful: text or a tool call came */
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
     int upstream_status;
@@ -190,6 +192,8 @@ struct stream {
 
     struct buf out;                                    /* gathered for one host.write */
     struct buf early;                                  /* passing: formalities before the first useful event */
+    bool begun, released;                              /* something of this try's answer was told; what is told may leave (window.c) */
+    size_t window_chars, unreleased;                   /* told since then; told by tries that failed, and never sent */
     uint64_t sequence;                                 /* of events, for fronts that number them */
     unsigned n_blocks;                                 /* blocks and tool calls that were told */
     struct gathered *gathered;                         /* an answer that becomes one document */
@@ -239,6 +243,7 @@ void policies_settle(struct stream *s);                /* at the end: the breake
 void shadows_open(struct stream *s);
 void shadows_start(struct stream *s);
 void shadow_text(struct stream *s, size_t i, const struct piece *p, const char *text, size_t len, bool last);
+void shadows_again(struct stream *s);                   /* the try failed: what they were shown of it is not the answer */
 void shadows_end(struct stream *s, bool complete);     /* the answer is over */
 void shadows_shutdown(struct stream *s, enum reason why);
 bool shadows_run(struct stream *s);                    /* they get their turn; true: some are not over */
@@ -370,7 +375,8 @@ void trace_filter_judged(struct stream *s, const struct verdict *v);
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len);   /* TEXT or LAST: that text of its channel left the filters */
 void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
 void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args);
-void answer_pass(struct stream *s, const char *bytes, size_t len, bool useful);
+void answer_pass(struct stream *s, const char *bytes, const struct piece *p);
+bool answer_begin(struct stream *s);                   /* text or a tool call is about to be told; true: the first of this try */
 void answer_head(struct stream *s);                    /* the streamed answer begins, if it has not */
 #define HEADERS_MAX 48
 bool answer_respond(struct stream *s);                 /* a front that needs no model: true, it has answered (or failed) */
@@ -386,6 +392,13 @@ void answer_stop(struct stream *s, const struct verdict *v);
 void answer_flush(struct stream *s);
 void answer_free(struct stream *s);
 void answer_reset(struct stream *s);                   /* nothing was told; what a try before gathered is forgotten */
+
+/* window.c: what is told stays in s->out while the window is open. */
+bool window_holds(const struct stream *s);
+void window_begin(struct stream *s);                   /* the first text is about to be told */
+void window_told(struct stream *s, size_t chars);      /* so much more was told: may release it */
+void window_release(struct stream *s);                 /* it leaves now, and what follows at once */
+void window_drop(struct stream *s);                    /* what is held is forgotten */
 
 /* told.c: fronts with functions. Each may fail the stream. */
 void told_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);

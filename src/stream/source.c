@@ -19,14 +19,14 @@
 
 void source_await(struct stream *s)
 {
-    if (s->tokens == 0 && !s->useful && s->upstream_open)
+    if (!s->useful && s->upstream_open)
         stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
 }
 
 /* From one event to the next, once text came (before that the first-token clock runs). A Lua model has no such clock. */
 void source_gap(struct stream *s)
 {
-    if ((s->tokens > 0 || s->useful) && s->upstream_open)
+    if (s->useful && s->upstream_open)
         stream_clock(s, CLOCK_GAP, s->model->clocks.gap ? s->model->clocks.gap : s->route->clocks.gap);
 }
 
@@ -164,8 +164,23 @@ static enum source_got next_refusal(struct stream *s, enum reason *why)
 
 /* ---- the try */
 
+static void drop_choices(struct stream *s)
+{
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        free(s->choices[i].before);
+        buf_free(&s->choices[i].said);
+        free(s->choices[i].after);
+    }
+    if (s->choices != &s->one)
+        free(s->choices);
+    memset(&s->one, 0, sizeof s->one);
+    s->choices = &s->one;
+    s->n_choices = 1;
+}
+
 void source_choices(struct stream *s, unsigned n)
 {
+    drop_choices(s);
     if (n <= 1)
         return;
     s->choices = mem_alloc(n * sizeof *s->choices);
@@ -324,20 +339,6 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
-
-static void drop_choices(struct stream *s)
-{
-    for (unsigned i = 0; i < s->n_choices; i++) {
-        free(s->choices[i].before);
-        buf_free(&s->choices[i].said);
-        free(s->choices[i].after);
-    }
-    if (s->choices != &s->one)
-        free(s->choices);
-    memset(&s->one, 0, sizeof s->one);
-    s->choices = &s->one;
-    s->n_choices = 1;
-}
 
 void source_free(struct stream *s)
 {

@@ -402,6 +402,9 @@ static void ring(struct stream *s, enum clock c)
     case CLOCK_HEARTBEAT:
         heartbeat(s);
         break;
+    case CLOCK_WINDOW:
+        window_release(s);
+        break;
     case CLOCK_CALL:
         stream_resume_call(s);
         break;

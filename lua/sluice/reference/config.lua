@@ -10,6 +10,7 @@ return {
     { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
+    { "prerelease", "sluice.Prerelease", "How much of the beginning of an answer is held back.", exact = true },
     { "timeout", "sluice.Timeouts", "How long an answer may take.", exact = true },
   },
 
@@ -96,7 +97,13 @@ routes = { ask = { path = "/ask", front = "token", target = "fast",
   policies = { sluice.parts.rate_limit { rate = 10, per = "1m" }, "policies.pii", { "policies.tone", strict = true } } } }]] },
   { "route.timeout?", "sluice.Timeouts", "How long an answer may take." },
   { "route.heartbeat?", "sluice.Duration", 'A comment is sent whenever nothing was sent for so long; "15s" by default.' },
+  { "route.prerelease?", "sluice.Prerelease", "The beginning of each streamed answer is held back until it is so long or so old, whichever comes first, or until it ends. Until then a model "
+    .. "that dies is replaced unseen, and what a policy refuses has its own status. Comments (heartbeats) are sent as ever. None by default.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "smart" }, prerelease = { chars = 400, time = "500ms" } } }]] },
   { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
+
+  { "prerelease.chars?", "integer|string", "Characters, after the filters; at most 20000. (256 KiB of events leave in any case.)" },
+  { "prerelease.time?", "sluice.Duration", 'From the first text that is held; at most "10s".' },
 
   { "timeout.connect?", "sluice.Duration", 'Until the upstream is reached; "10s" by default. Then upstream_connect_timeout.' },
   { "timeout.first_token?", "sluice.Duration", 'Until its first text; "60s" by default. Then first_token_timeout.' },

@@ -191,6 +191,11 @@ local function model_of(gateway, r, name)
   end
 end
 
+local function window_of(r)
+  if not (r.prerelease_chars or r.prerelease_ms) then return nil end
+  return order({ chars = r.prerelease_chars, time = r.prerelease_ms and duration(r.prerelease_ms) }, { "chars", "time" })
+end
+
 -- `path`: where the route stands in the file, such as "routes.ask".
 function M.route(gateway, r, path)
   if r.files then return order({ name = r.name, paths = array(r.paths), files = r.files }, { "name", "paths", "files" }) end
@@ -201,7 +206,7 @@ function M.route(gateway, r, path)
   local offers = r.table.offers
   local out = {
     name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "),
-    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
+    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = window_of(r), models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
@@ -218,7 +223,7 @@ function M.route(gateway, r, path)
   for i, shadow in ipairs(r.shadows or {}) do
     out.monitored[i] = order({ policy = r.policies[shadow.policy + 1].name, hooks = hooks_of(r, shadow.hooks), filters = filters_of(r, shadow.filters) }, { "policy", "hooks", "filters" })
   end
-  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "policies", "off", "hooks", "filters", "monitored" })
+  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "prerelease", "policies", "off", "hooks", "filters", "monitored" })
 end
 
 function M.service(s)
