@@ -115,10 +115,18 @@ local function certificates(v, at)
   return path
 end
 
+-- Whether the server goes on with a last message of the assistant, and what its request needs for that.
+local function prefill(v, at)
+  if type(v) ~= "boolean" and type(v) ~= "table" then
+    return at:complain(('must be true, false or what such a request needs, such as { continue_final_message = true, add_generation_prompt = false }, is %s'):format(schema.show(v)))
+  end
+  return v
+end
+
 local model_record = schema.record({
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
   url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
-  answer = { schema.func }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
+  answer = { schema.func }, prefill = { prefill }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
 }, "a model")
 
 local function model(v, at)
@@ -129,7 +137,7 @@ local function model(v, at)
   local m, meant = model_record(v, at)
   if meant.answer then return m end
   if v.answer ~= nil then
-    for _, k in ipairs { "provider", "url", "model", "key", "ca" } do
+    for _, k in ipairs { "provider", "url", "model", "key", "ca", "prefill" } do
       if v[k] ~= nil then at:child(k):complain(('a model with an answer function has no %s'):format(k)) end
     end
     return m
@@ -225,10 +233,19 @@ local function window(v, at)
   return w
 end
 
+-- What happens when a model dies behind text that was sent.
+local DEATHS = { error = true, continue = true, restart = true }
+
+local function death(v, at)
+  if schema.unset(v) then return nil end
+  if not DEATHS[v] then return at:complain(('must be "error", "continue" or "restart", is %s%s'):format(schema.show(v), type(v) == "string" and suggest.hint(v, DEATHS) or "")) end
+  return v
+end
+
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
-  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window }, on_death = { death },
   policies = { policies },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
@@ -237,7 +254,7 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease", "on_death" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
@@ -339,6 +356,33 @@ local function check_names(c, raw, meant, at)
   if type(raw.routes) == "table" and next(raw.routes) == nil then at:child("routes"):complain("at least one route is needed") end
 end
 
+local function goes_on(v)
+  if v.prefill ~= nil then return v.prefill ~= false end
+  return v.provider ~= nil and v.provider.prefill == true
+end
+
+-- Models that shall go on with a text that another began must be able to. Lua models are passed over then.
+local function check_deaths(c, at)
+  local models = {}
+  for _, m in ipairs(c.models or {}) do models[m.name] = m.value end
+  local function check(plan, here)
+    for _, name in ipairs(plan or {}) do
+      local v = models[name]
+      if v and v.provider and not goes_on(v) then
+        here:complain(('the model "%s" (provider "%s") cannot go on with a text that was begun: say prefill = true there if its server goes on with a last message of the assistant, '
+          .. "or what that needs (vLLM: prefill = { continue_final_message = true, add_generation_prompt = false })"):format(name, v.provider.name))
+      end
+    end
+  end
+  for _, r in ipairs(c.routes or {}) do
+    if r.value and r.value.on_death == "continue" then
+      local here = at:child("routes"):child(r.name):child("on_death")
+      check(r.value.target, here)
+      for _, offer in ipairs(r.value.models or {}) do if offer.plan ~= r.value.target then check(offer.plan, here) end end
+    end
+  end
+end
+
 -- Each use of a policy looks at its options once more, now that all names are known.
 local function prepare_policies(c)
   local models = {}
@@ -355,7 +399,8 @@ local function normal_model(m)
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
-    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
+    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, prefill = goes_on(v),
+    prefill_with = type(v.prefill) == "table" and v.prefill or nil, table = seen_by_dialect,
     dialect = d and dialect.compiled(d) or nil,
   }
 end
@@ -410,7 +455,7 @@ local function normal_route(r)
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
     heartbeat = v.heartbeat or 15000, prerelease_chars = v.prerelease and v.prerelease.chars, prerelease_ms = v.prerelease and v.prerelease.time,
-    policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
+    on_death = v.on_death or "error", policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
 
@@ -443,6 +488,7 @@ function M.check(result, main, for_spec)
   local raw = given.t
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
+  check_deaths(c, at)
   prepare_policies(c)
   if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services

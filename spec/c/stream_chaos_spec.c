@@ -1,5 +1,5 @@
 /* The stream machine among policies that do everything they may, under events in any order: hooks that wait, call services, open gates, fail, fall back,
- * stop; filters that hold; tool calls; monitors; routes that hold the beginning back. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
+ * stop; filters that hold; tool calls; monitors; answers held back, and gone on with by another model. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
 #include "stream/stream.h"
 
 #include "base/log.h"
@@ -139,10 +139,13 @@ static const char file[] =
     "  prompt = { reject = true, reply = true, gate = true }, attempt = { reject = true, gate = true }, fallback = { reject = true, reply = true, words = true },\n"
     "  response = { reject = true }, tool_call = { reject = true, stop = true, drop = true }, finish = { stop = true }, log = {},\n"
     "}\n"
+    "local function hooks_of(P)\n"
+    "  for hook, m in pairs(may) do P[hook] = function(_, ctx) return act(hook, m, ctx) end end\n"
+    "  return P\n"
+    "end\n"
     "local function policy(name, more)\n"
     "  more.name = name\n"
-    "  local P = sluice.policy(more)\n"
-    "  for hook, m in pairs(may) do P[hook] = function(_, ctx) return act(hook, m, ctx) end end\n"
+    "  local P = hooks_of(sluice.policy(more))\n"
     "  P.filter = {\n"
     "    { match = sluice.match.email, replace = function() return act('filter', { reject = true, stop = true, drop = true }) end },\n"
     "    { unit = 'word', text = function(s) local v = act('filter', { reject = true, stop = true, drop = true }) if v == 7 then v = nil end return v end },\n"
@@ -157,17 +160,21 @@ static const char file[] =
     "local front = { name = 'f', methods = 'GET', done = 'done\\n\\n', content = { before = 'data: ', after = '\\n\\n' }, reasoning = { before = 'data: ', after = '\\n\\n' },\n"
     "  tool = { before = 'data: ', after = '\\n\\n' }, finish = { before = 'data: ', after = '\\n\\n' },\n"
     "  read = function(req) req.messages = { { role = 'user', content = 'x' } } end, error = function(err) return { code = err.code } end }\n"
+    "local lean = hooks_of(sluice.policy { name = 'lean', on_error = 'open' })\n"
+    "lean.filter = { { text = function(s, ctx, part) if part.last then return s end return s:sub(1, -3), s:sub(-2) end },\n"
+    "  { unit = 'word', parallel = 3, check = function() return act('filter', { reject = true, stop = true }) end } }\n"
     "local policies = { policy('one', { on_error = 'open' }), policy('two', { mode = 'monitor' }),\n"
     "  sluice.only_if(function() return random(2) == 1 end, policy('three', {})), policy('four', { on_error = { filter = 'open', prompt = 'open' } }) }\n"
     "local function route(path, more)\n"
-    "  more.path, more.front, more.target, more.heartbeat, more.policies = path, front, { 'a', 'b' }, '300ms', policies\n"
+    "  more.path, more.front, more.target, more.heartbeat, more.policies = path, front, { 'a', 'b' }, '300ms', more.policies or policies\n"
     "  more.timeout = { total = '20s', first_token = '2s', gap = '2s' }\n"
     "  return more\n"
     "end\n"
     "return sluice.config { api = 1, listen = ':0', services = { judge = { url = 'http://j.test' } },\n"
-    "  models = { a = { provider = 'openai', url = 'http://a.test/v1', model = 'x' }, b = { provider = 'openai', url = 'http://b.test/v1', model = 'x' },\n"
+    "  models = { a = { provider = 'openai', url = 'http://a.test/v1', model = 'x', prefill = true }, b = { provider = 'openai', url = 'http://b.test/v1', model = 'x', prefill = { go_on = true } },\n"
     "    lua = { answer = function(req, out) out:text 'hello ' act('model', {}) out:text 'you@example.com' return act('model', { reject = true }) end } },\n"
-    "  routes = { r = route('/r', {}), w = route('/w', { prerelease = { chars = 12, time = '400ms' } }) } }\n";
+    "  routes = { r = route('/r', {}), w = route('/w', { prerelease = { chars = 12, time = '400ms' } }),\n"
+    "    c = route('/c', { prerelease = { chars = 3 }, on_death = 'continue', policies = { lean, policies[2] } }) } }\n";
 
 static const char *const pieces[] = {
     "data: {\"choices\":[{\"delta\":{\"content\":\"hello you@exam\"}}]}\n\n",
@@ -291,10 +298,13 @@ static void whatever_comes_ends_once(void)
         }
     }
     lua_gc(vm_lua(world.vm), LUA_GCCOLLECT);
-    printf("   %d runs: %lld killed, %lld bytes in Lua, %lld after half of them\n", RUNS, (long long)metrics_get(&metrics, METRIC_lua_killed),
-           (long long)vm_memory(world.vm), (long long)before);
+    printf("   %d runs: %lld killed, %lld dropped, %lld went on, %lld bytes in Lua, %lld after half of them\n", RUNS,
+           (long long)metrics_get(&metrics, METRIC_lua_killed), (long long)metrics_get(&metrics, METRIC_prerelease_drops),
+           (long long)metrics_get(&metrics, METRIC_upstream_continues), (long long)vm_memory(world.vm), (long long)before);
     CHECK(vm_memory(world.vm) < before + before / 4);
     CHECK_INT(0, metrics_get(&metrics, METRIC_streams_open));
+    CHECK(metrics_get(&metrics, METRIC_prerelease_drops) > 0);   /* it was what it says it is */
+    CHECK(metrics_get(&metrics, METRIC_upstream_continues) > 0);
     world_close(&world);
 }
 

@@ -26,6 +26,7 @@
     X(upstream_attempts,      "upstream requests started")                                \
     X(upstream_fallbacks,     "tries that went on to the plan's next model")              \
     X(upstream_retries,       "tries repeated on the same model")                         \
+    X(upstream_continues,     "tries that went on with the text of one that died")        \
     X(prerelease_drops,       "tries whose text was told, held back and never sent")      \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(monitor_findings,       "policies in monitor mode that would have refused or changed an answer, or failed") \

@@ -129,7 +129,8 @@ void exchange_answer_verdict(struct exchange *x, struct call *c, const struct mo
 const char *exchange_output(struct call *c, size_t *len);
 
 /* The upstream request that the model's dialect makes of req. Owned. 0; or -1 and *f: what the dialect cannot say (400), or our mistake. may_pass: nobody
- * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). */
+ * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). so_far: the model is to go on
+ * with this text; NULL: it begins. */
 struct upstream_request {
     const char *target;                                /* the model's name in the gateway file; constant */
     char *url;
@@ -140,7 +141,7 @@ struct upstream_request {
     bool stream;                                       /* the answer is a stream of events; else one document */
     unsigned n;                                        /* choices that were asked for, at least 1 */
 };
-int exchange_request(struct exchange *x, const struct model *m, bool may_pass, struct upstream_request *ret, struct failure *f);
+int exchange_request(struct exchange *x, const struct model *m, bool may_pass, const struct buf *so_far, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
 
 /* What a rare event means, as the dialect's event(event, out) says it, in order. 0; or -1: the dialect failed, told in the log. */

@@ -100,6 +100,8 @@ struct model {
     const char *url;                                   /* base URL without trailing '/' */
     const char *ca;                                    /* PEM file or NULL */
     struct clocks clocks;                              /* 0: the route's */
+    bool prefill;                                      /* goes on with a last message of the assistant ... */
+    int prefill_ref;                                   /* ... when this stands in the body of its request; LUA_NOREF: nothing */
     int answer_ref;                                    /* function(req, out) of a Lua model, else LUA_NOREF */
     int table_ref;                                     /* the whole normalised table: model, key, ... (for request_ref) */
 };
@@ -160,6 +162,7 @@ struct route {
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
     struct window prerelease;
+    bool continues;                                    /* a model that dies behind text that was sent: another goes on with it */
     struct policy *policies;
     size_t n_policies;
     bool conditional;                                  /* one of them has an only_if */

@@ -168,6 +168,7 @@ void read_route(struct loaded *o, lua_State *L, struct route *r)
     r->files = read_text(o, L, "files");
     r->heartbeat = (uint64_t)read_number(L, "heartbeat");
     r->prerelease = (struct window){ .chars = (size_t)read_number(L, "prerelease_chars"), .ms = (uint64_t)read_number(L, "prerelease_ms") };
+    r->continues = strcmp(read_text(o, L, "on_death") ? read_text(o, L, "on_death") : "", "continue") == 0;
     r->table_ref = read_reference(o, L, "table");
     r->n_plan = read_list(L, "plan");                  /* route plan */
     for (size_t i = 0; i < r->n_plan; i++) {

@@ -201,6 +201,14 @@ void answer_free(struct stream *s)
     whole_free(s);
 }
 
+/* In its place among the events. */
+void answer_comment(struct stream *s, const char *text)
+{
+    buf_puts(&s->out, ": ");
+    buf_puts(&s->out, text);
+    buf_puts(&s->out, "\n\n");
+}
+
 /* What a window holds stays. */
 void answer_heartbeat(struct stream *s)
 {
@@ -319,7 +327,7 @@ void answer_options(struct stream *s)
 /* A policy's own answer: in the route's dialect when it is a good one, plain otherwise (a preflight's 204, a redirect). */
 void answer_reply(struct stream *s, const struct verdict *v)
 {
-    if (v->status == 200 && !s->head_only) {
+    if ((v->status == 200 || s->head_sent) && !s->head_only) {   /* a status that was told stays */
         answer_text(s, 0, CHANNEL_CONTENT, v->text.data, v->text.len);
         answer_done(s, REASON_REPLIED);
         return;

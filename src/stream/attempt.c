@@ -5,7 +5,8 @@
  *                          |                            attempt_failed (no text reached the client yet)
  *                          +-- attempt_again <- fallback hooks <-+
  *
- * A try that failed leaves nothing behind but its reason. Once text went to the client a failure is final: stream_fail.
+ * A try that failed leaves nothing behind but its reason. Once text went to the client a failure is final, stream_fail, unless another can go on with
+ * that text (continue.c).
  */
 #include <string.h>
 
@@ -31,6 +32,8 @@ static void next_try(struct stream *s)
     s->retry_after = -1;
     if (s->trace)
         trace_try(s);
+    if (s->first_sent)
+        continue_begin(s);
     struct tried t = tried(s);
     if ((wanted || s->tries > 1 || s->n_plan > 1) && exchange_try(&s->exchange, &t, wanted) != 0) {
         stream_fail(s, REASON_POLICY_MEMORY);
@@ -79,12 +82,23 @@ void attempt_answers(struct stream *s, int status, const struct header *headers,
         hooks_begin(s, HOOK_RESPONSE);
 }
 
-/* May there be another try? Not when the failure is no upstream's, or when the client has seen text (comments that keep it alive do not count). */
+/* Which model of the plan comes next; false: none. */
+static bool has_next(const struct stream *s, size_t *at)
+{
+    if (s->first_sent)
+        return continue_possible(s, at);
+    *at = s->plan_at + 1;
+    return *at < s->n_plan;
+}
+
+/* May there be another try? Not when the failure is no upstream's, or when the client has seen text that nobody can go on with (comments that keep it
+ * alive do not count). */
 static bool may_go_on(const struct stream *s, enum reason why)
 {
     bool theirs = strcmp(reason_text(why)->kind, "upstream") == 0 || why == REASON_MODEL_ERROR;
+    size_t at;
 
-    return theirs && !s->first_sent && s->tries < TRIES_MAX;
+    return theirs && s->tries < TRIES_MAX && (!s->first_sent || continue_possible(s, &at));
 }
 
 /* The built-in plan: a request that the upstream found wrong would be wrong elsewhere too. */
@@ -95,6 +109,10 @@ static bool worth_next(const struct stream *s)
 
 static void forget(struct stream *s)
 {
+    if (s->first_sent) {
+        continue_prepare(s);
+        return;
+    }
     s->trying = false;
     source_reset(s);
     sieve_reset(s);
@@ -106,8 +124,9 @@ static void forget(struct stream *s)
 void attempt_failed(struct stream *s, enum reason why)
 {
     bool asked = s->route->n_hooks[HOOK_FALLBACK] > 0;
+    size_t at;
 
-    if (!may_go_on(s, why) || (!asked && s->plan_at + 1 == s->n_plan)) {
+    if (!may_go_on(s, why) || (!asked && !has_next(s, &at))) {
         stream_fail(s, why);
         return;
     }
@@ -129,11 +148,13 @@ void attempt_failed(struct stream *s, enum reason why)
 
 void attempt_again(struct stream *s)
 {
-    if (s->again == AGAIN_SAME) {
+    size_t at;
+
+    if (s->again == AGAIN_SAME && (!s->first_sent || s->model->prefill)) {
         metrics_add(s->metrics, METRIC_upstream_retries, 1);
         next_try(s);
-    } else if (s->plan_at + 1 < s->n_plan && (s->again == AGAIN_NEXT || (s->again == AGAIN_UNSAID && worth_next(s)))) {
-        s->plan_at++;
+    } else if (s->again != AGAIN_NOT && has_next(s, &at) && (s->again == AGAIN_NEXT || worth_next(s))) {
+        s->plan_at = at;
         metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
         next_try(s);
     } else {

@@ -52,21 +52,33 @@ static void useful(struct stream *s)
 {
     s->due[CLOCK_FIRST_TOKEN] = 0;
     s->useful = true;
+    continue_useful(s);
+}
+
+/* Of a tool call. */
+static void call_came(struct stream *s)
+{
+    useful(s);
+    continue_not(s);
 }
 
 static void count_token(struct stream *s)
 {
-    useful(s);
-    if (s->tokens == 0 && s->trace)
+    if (!s->useful && s->trace)
         trace_first(s);
+    useful(s);
     s->tokens++;
     metrics_add(s->metrics, METRIC_tokens_total, 1);
 }
 
 void event_text(struct stream *s, unsigned choice, enum channel c, size_t off)
 {
-    size_t len = s->texts.len - off;
+    size_t len;
 
+    if (off == s->texts.len)
+        return;
+    continue_note(s, c, &off);
+    len = s->texts.len - off;
     if (len == 0)
         return;
     enter_block(s, choice, c);
@@ -102,6 +114,8 @@ enum source_got event_complete(struct stream *s)
             return SOURCE_PIECES;
         end_choice(s, s->ended_choices++);
     }
+    if (s->usage.output >= 0)
+        s->usage.output += (int64_t)s->tokens_before;  /* of a model that died, only its pieces are known */
     add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
     s->source_done = true;
     return SOURCE_PIECES;
@@ -313,7 +327,7 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
         event_text(s, choice, op->channel, off);
         return true;
     case OP_TOOL:
-        useful(s);
+        call_came(s);
         *why = REASON_EVENT_TOO_LARGE;
         return !s->tools_wanted || tools_add(s, op) == 0;
     case OP_FINISH:
@@ -418,7 +432,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
     if (!is_known(s, number))
         return SOURCE_PIECES;
     if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
-        useful(s);
+        call_came(s);
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
                                 tools_piece(s, choice, whole_number(token(f, PLACE_TOOL_INDEX), 0), token(f, PLACE_TOOL_ARGUMENTS)) != 0)) {
             *why = REASON_EVENT_TOO_LARGE;

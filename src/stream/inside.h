@@ -6,6 +6,7 @@
  *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
+ *     continue.c a model that died behind text that was sent: another goes on (on_death = "continue")
  *     window.c   the beginning of an answer is held back for a while (prerelease)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
@@ -192,6 +193,12 @@ struct stream {
 
     struct buf out;                                    /* gathered for one host.write */
     struct buf early;                                  /* passing: formalities before the first useful event */
+    struct buf so_far;                                 /* continue.c: the text of the answer as its models gave it */
+    bool text_alone;                                   /* nothing but such text came, and not too much of it */
+    bool continuing;                                     /* this try goes on with it, and nothing came of it yet */
+    struct buf trimmed;                                /* white space at its end, which the model was not shown and may say again */
+    unsigned continued;                                /* tries that went on so */
+    uint64_t tokens_before;                            /* of the tries before this one */
     bool begun, released;                              /* something of this try's answer was told; what is told may leave (window.c) */
     size_t window_chars, unreleased;                   /* told since then; told by tries that failed, and never sent */
     uint64_t sequence;                                 /* of events, for fronts that number them */
@@ -264,6 +271,15 @@ void attempt_answers(struct stream *s, int status, const struct header *headers,
 void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
 
+/* continue.c */
+bool continue_possible(const struct stream *s, size_t *at);   /* can a model of the plan go on with what was sent? at: which */
+void continue_prepare(struct stream *s);               /* the try has died: nothing of it is left but what came of it */
+void continue_begin(struct stream *s);                 /* the next one is about to be asked */
+bool continue_text(const struct stream *s, struct buf *view);   /* what it is to go on with, a view of it; false: it begins */
+void continue_note(struct stream *s, enum channel c, size_t *off);   /* text of this try stands in s->texts from *off on; it may begin later */
+void continue_not(struct stream *s);                   /* something came that nobody can go on with */
+void continue_useful(struct stream *s);                /* the try has begun to answer */
+
 /* services.c */
 void services_init(struct stream *s);
 void stream_call_waits(struct stream *s, struct call *c, enum clock clock);   /* after CALL_WAITS: has made what it wants, sets the clock of its wait */
@@ -322,6 +338,7 @@ void source_start(struct stream *s);                   /* asks the upstream; may
 void source_head(struct stream *s, int status, const struct header *headers, size_t n);
 void source_feed(struct stream *s, const char *bytes, size_t len);
 void source_reset(struct stream *s);                   /* as before source_start */
+void source_renew(struct stream *s);                   /* the same, but what came of it before stays */
 void source_free(struct stream *s);
 void source_choices(struct stream *s, unsigned n);     /* so many answers to one request, before the first text */
 enum source_got source_next(struct stream *s, enum reason *why);
@@ -380,6 +397,7 @@ bool answer_begin(struct stream *s);                   /* text or a tool call is
 void answer_head(struct stream *s);                    /* the streamed answer begins, if it has not */
 #define HEADERS_MAX 48
 bool answer_respond(struct stream *s);                 /* a front that needs no model: true, it has answered (or failed) */
+void answer_comment(struct stream *s, const char *text);
 void answer_heartbeat(struct stream *s);
 void answer_done(struct stream *s, enum reason why);   /* the answer is over, and with it the stream */
 void answer_complete(struct stream *s);                /* the model is done */

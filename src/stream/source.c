@@ -190,20 +190,22 @@ void source_choices(struct stream *s, unsigned n)
 /* Nobody here needs to understand the answer, so its bytes may pass. */
 static bool may_pass(const struct stream *s)
 {
-    return !s->shadow && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
+    return !s->shadow && !s->route->continues && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
 }
 
 void source_start(struct stream *s)
 {
     struct upstream_request want = { 0 };
+    struct buf so_far;
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &s->model->clocks, *routes = &s->route->clocks;
 
-    if (exchange_request(&s->exchange, s->model, may_pass(s), &want, &f) != 0) {
+    if (exchange_request(&s->exchange, s->model, may_pass(s), continue_text(s, &so_far) ? &so_far : NULL, &want, &f) != 0) {
         stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_POLICY_ERROR, &f);
         return;
     }
-    source_choices(s, want.n);
+    if (!s->continued)
+        source_choices(s, want.n);
     s->pass = want.pass;
     s->document = !want.stream || s->front->operation == OPERATION_EMBED;
     s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
@@ -340,31 +342,49 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
-void source_free(struct stream *s)
+static void free_upstream(struct stream *s)
 {
     sse_fini(&s->reader);
     lines_fini(&s->lines);
     event_ops_free(&s->ops);
     buf_free(&s->body);
-    drop_choices(s);
     tools_free(s);
 }
 
-void source_reset(struct stream *s)
+void source_free(struct stream *s)
+{
+    free_upstream(s);
+    drop_choices(s);
+    buf_free(&s->so_far);
+    buf_free(&s->trimmed);
+}
+
+void source_renew(struct stream *s)
 {
     source_stop(s);
-    source_free(s);
+    free_upstream(s);
     sse_init(&s->reader, 0);
     event_begin(s);
-    answer_reset(s);
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        memset(s->choices[i].mender, 0, sizeof s->choices[i].mender);
+        s->choices[i].finish[0] = '\0';
+    }
     s->op_at = 0;
     s->ended_choices = 0;
     s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
     s->useful = false;
     s->refused = 0;
-    s->tokens = 0;
     s->usage = (struct usage){ -1, -1, -1, -1 };
     s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_ANSWER] = 0;
+}
+
+void source_reset(struct stream *s)
+{
+    source_renew(s);
+    drop_choices(s);
+    continue_not(s);
+    answer_reset(s);
+    s->tokens = 0;
 }
 
 enum source_got source_next(struct stream *s, enum reason *why)

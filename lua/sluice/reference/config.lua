@@ -75,6 +75,11 @@ end }]] },
   { "model.key?", "sluice.Secret|string", 'sluice.secret "NAME".' },
   { "model.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
   { "model.timeout?", "sluice.Timeouts", "In place of the route's, clock by clock." },
+  { "model.prefill?", "boolean|table", "Whether its server goes on with a last message of the assistant (`route.on_death`): true, or what the body of such a request needs. By default as "
+    .. "its dialect says: anthropic yes, others no.",
+    example = [[
+models = { own = { provider = "openai", url = "http://vllm.internal:8000/v1", model = "qwen",
+  prefill = { continue_final_message = true, add_generation_prompt = false } } }]] },
   { "model.answer?", "async fun(req: sluice.Request, out: sluice.Out): sluice.Verdict?",
     "A Lua model: answers itself. It has no provider, url, model, key or ca. Its text passes the same filters and limits.",
     params = { req = "The request, as the hook prompt left it.", out = "Where the answer goes." },
@@ -100,6 +105,11 @@ routes = { ask = { path = "/ask", front = "token", target = "fast",
   { "route.prerelease?", "sluice.Prerelease", "The beginning of each streamed answer is held back until it is so long or so old, whichever comes first, or until it ends. Until then a model "
     .. "that dies is replaced unseen, and what a policy refuses has its own status. Comments (heartbeats) are sent as ever. None by default.",
     example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "smart" }, prerelease = { chars = 400, time = "500ms" } } }]] },
+  { "route.on_death?", '"error"|"continue"|"restart"', 'What happens when a model dies behind text that was sent. "error" (the default): one error event ends the answer. "continue": the next model '
+    .. "of the plan that can (else the same one) is asked with the text so far as a last message of the assistant, and goes on in the same answer; three times at most, only for an answer of "
+    .. 'one choice that is text alone (no reasoning, no tool calls) of at most 256 KiB. The limit max_tokens counts for each part. "restart": another begins anew, but only while '
+    .. "nothing was sent, that is within `route.prerelease`; behind it as error.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "claude", "own" }, on_death = "continue" } }]] },
   { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
 
   { "prerelease.chars?", "integer|string", "Characters, after the filters; at most 20000. (256 KiB of events leave in any case.)" },

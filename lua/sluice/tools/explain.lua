@@ -55,6 +55,8 @@ local function window_text(w)
   return "the beginning of an answer, until " .. table.concat(until_, " or ")
 end
 
+local DEATHS = { continue = "the next model goes on with the text so far", restart = "begins anew on the next model, while nothing was sent" }
+
 local function head_rows(r)
   local rows = { { "paths", table.concat(r.paths, ", ") }, { "front", ("%s (%s)"):format(r.front, r.methods) } }
   for i, m in ipairs(r.models) do
@@ -64,6 +66,7 @@ local function head_rows(r)
   if r.offers then rows[#rows + 1] = { "offers", table.concat(r.offers, ", ") } end
   rows[#rows + 1] = { "heartbeat", "a comment after " .. r.heartbeat .. " of silence" }
   if r.prerelease then rows[#rows + 1] = { "held back", window_text(r.prerelease) } end
+  if r.on_death then rows[#rows + 1] = { "on death", DEATHS[r.on_death] } end
   if #r.off > 0 then rows[#rows + 1] = { "off", table.concat(r.off, ", ") } end
   return text.columns(rows, "  ")
 end

@@ -206,7 +206,8 @@ function M.route(gateway, r, path)
   local offers = r.table.offers
   local out = {
     name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "),
-    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = window_of(r), models = array {}, policies = array {},
+    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = window_of(r),
+    on_death = r.on_death ~= "error" and r.on_death or nil, models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
@@ -223,7 +224,7 @@ function M.route(gateway, r, path)
   for i, shadow in ipairs(r.shadows or {}) do
     out.monitored[i] = order({ policy = r.policies[shadow.policy + 1].name, hooks = hooks_of(r, shadow.hooks), filters = filters_of(r, shadow.filters) }, { "policy", "hooks", "filters" })
   end
-  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "prerelease", "policies", "off", "hooks", "filters", "monitored" })
+  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "prerelease", "on_death", "policies", "off", "hooks", "filters", "monitored" })
 end
 
 function M.service(s)
