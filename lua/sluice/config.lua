@@ -242,10 +242,26 @@ local function death(v, at)
   return v
 end
 
+-- A share of the requests in hundredths of a percent.
+local function share(v, at)
+  if schema.unset(v) then return nil end
+  local n = type(v) == "string" and tonumber(v:match "^(%d+%.?%d*)%%$")
+  if not n or n < 0.1 or n > 100 then return at:complain(('must be a share of the requests from "0.1%%" to "100%%", is %s'):format(schema.show(v))) end
+  return math.floor(n * 100 + 0.5)
+end
+
+local hedge_record = schema.record({ after = { schema.duration, required = 'such as after = "800ms"' }, budget = { share } }, "hedge", '{ after = "800ms", budget = "10%" }')
+
+local function hedge(v, at)
+  local h = hedge_record(v, at)
+  if h and h.after and h.after < 1 then at:child("after"):complain('must be at least "1ms"') end
+  return h
+end
+
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
-  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window }, on_death = { death },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window }, on_death = { death }, hedge = { hedge },
   policies = { policies },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
@@ -254,7 +270,7 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease", "on_death" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease", "on_death", "hedge" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
@@ -455,7 +471,8 @@ local function normal_route(r)
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms,
     heartbeat = v.heartbeat or 15000, prerelease_chars = v.prerelease and v.prerelease.chars, prerelease_ms = v.prerelease and v.prerelease.time,
-    on_death = v.on_death or "error", policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
+    on_death = v.on_death or "error", hedge_ms = v.hedge and v.hedge.after, hedge_budget = v.hedge and (v.hedge.budget or 1000),
+    policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
 

@@ -26,6 +26,9 @@
     X(upstream_attempts,      "upstream requests started")                                \
     X(upstream_fallbacks,     "tries that went on to the plan's next model")              \
     X(upstream_retries,       "tries repeated on the same model")                         \
+    X(hedges_started,         "second tries that were started beside a slow first one")   \
+    X(hedges_won,             "of these, answered first")                                 \
+    X(hedges_unpaid,          "hedges that were due, but over their route's budget")      \
     X(upstream_continues,     "tries that went on with the text of one that died")        \
     X(prerelease_drops,       "tries whose text was told, held back and never sent")      \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \

@@ -151,6 +151,12 @@ struct window {                                        /* text is held until it 
     uint64_t ms;
 };
 
+struct hedge {                                         /* a second try beside one that gave no text in time */
+    uint64_t after;                                    /* ms */
+    unsigned budget;                                   /* of 10000 requests, so many may be hedged */
+    unsigned credit;                                   /* earned by requests, 10000 for one hedge; of this VM's thread */
+};
+
 struct route {
     const char *name;
     const char **paths;                                /* exact paths; for a files route its prefix */
@@ -162,6 +168,7 @@ struct route {
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
     struct window prerelease;
+    struct hedge *hedge;                               /* NULL: none */
     bool continues;                                    /* a model that dies behind text that was sent: another goes on with it */
     struct policy *policies;
     size_t n_policies;

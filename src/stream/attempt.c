@@ -12,29 +12,28 @@
 
 #include "stream/inside.h"
 
-#define TRIES_MAX 10                                   /* upstream requests for one client request */
 
-static struct tried tried(const struct stream *s)
+struct tried attempt_tried(const struct stream *s)
 {
     const struct reason_text *text = reason_text(s->failed_why);
 
-    return (struct tried){ .model = s->model, .number = s->tries, .code = text->code, .message = text->sentence, .status = s->upstream_status,
+    return (struct tried){ .model = s->model, .number = s->number, .code = text->code, .message = text->sentence, .status = s->upstream_status,
                            .retry_after = s->retry_after };
 }
 
-static void next_try(struct stream *s)
+static void next_try(struct stream *s, const struct model *m)
 {
     bool wanted = s->route->n_hooks[HOOK_ATTEMPT] > 0;
 
-    s->model = s->plan[s->plan_at];
-    s->tries++;
+    s->model = m;
+    s->number = ++s->tries;
     s->upstream_status = 0;
     s->retry_after = -1;
     if (s->trace)
         trace_try(s);
     if (s->first_sent)
         continue_begin(s);
-    struct tried t = tried(s);
+    struct tried t = attempt_tried(s);
     if ((wanted || s->tries > 1 || s->n_plan > 1) && exchange_try(&s->exchange, &t, wanted) != 0) {
         stream_fail(s, REASON_POLICY_MEMORY);
         return;
@@ -57,7 +56,8 @@ void attempts_start(struct stream *s)
     shadows_start(s);
     if (s->route->heartbeat)
         stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
-    next_try(s);
+    hedge_count(s);
+    next_try(s, s->plan[0]);
 }
 
 void attempt_ready(struct stream *s)
@@ -71,7 +71,7 @@ void attempt_ready(struct stream *s)
 
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n)
 {
-    struct tried t = tried(s);
+    struct tried t = attempt_tried(s);
 
     if (s->route->n_hooks[HOOK_RESPONSE] == 0)
         return;
@@ -80,6 +80,19 @@ void attempt_answers(struct stream *s, int status, const struct header *headers,
         stream_fail(s, REASON_POLICY_MEMORY);
     else
         hooks_begin(s, HOOK_RESPONSE);
+}
+
+/* The first text (or the end) of this try has come. */
+void attempt_began(struct stream *s)
+{
+    struct kept_head head = s->head;
+
+    hedge_drop(s);                                     /* who comes second is not needed */
+    if (head.status == 0)
+        return;
+    s->head = (struct kept_head){ 0 };
+    attempt_answers(s, head.status, head.headers, head.n);
+    head_free(&head);
 }
 
 /* Which model of the plan comes next; false: none. */
@@ -107,7 +120,7 @@ static bool worth_next(const struct stream *s)
     return s->failed_why != REASON_REFUSED;
 }
 
-static void forget(struct stream *s)
+void attempt_forget(struct stream *s)
 {
     if (s->first_sent) {
         continue_prepare(s);
@@ -126,11 +139,15 @@ void attempt_failed(struct stream *s, enum reason why)
     bool asked = s->route->n_hooks[HOOK_FALLBACK] > 0;
     size_t at;
 
+    if (s->rival.state == RIVAL_RUNS) {                /* the other goes on alone */
+        hedge_takes_over(s);
+        return;
+    }
     if (!may_go_on(s, why) || (!asked && !has_next(s, &at))) {
         stream_fail(s, why);
         return;
     }
-    forget(s);
+    attempt_forget(s);
     if (s->trace)
         trace_try_over(s, why);
     s->failed_why = why;
@@ -139,7 +156,7 @@ void attempt_failed(struct stream *s, enum reason why)
         attempt_again(s);
         return;
     }
-    struct tried t = tried(s);
+    struct tried t = attempt_tried(s);
     if (exchange_failed(&s->exchange, &t) != 0)
         stream_fail(s, REASON_POLICY_MEMORY);
     else
@@ -152,11 +169,11 @@ void attempt_again(struct stream *s)
 
     if (s->again == AGAIN_SAME && (!s->first_sent || s->model->prefill)) {
         metrics_add(s->metrics, METRIC_upstream_retries, 1);
-        next_try(s);
+        next_try(s, s->model);
     } else if (s->again != AGAIN_NOT && has_next(s, &at) && (s->again == AGAIN_NEXT || worth_next(s))) {
         s->plan_at = at;
         metrics_add(s->metrics, METRIC_upstream_fallbacks, 1);
-        next_try(s);
+        next_try(s, s->plan[at]);
     } else {
         stream_fail(s, s->failed_why);
     }

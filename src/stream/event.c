@@ -50,8 +50,9 @@ static void enter_block(struct stream *s, unsigned choice, enum channel channel)
 /* More than a formality came: the gap clock takes over from the first-token clock. */
 static void useful(struct stream *s)
 {
-    s->due[CLOCK_FIRST_TOKEN] = 0;
+    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_HEDGE] = 0;
     s->useful = true;
+    hedge_useful(s);
     continue_useful(s);
 }
 
@@ -485,6 +486,41 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
         return SOURCE_PIECES;
     }
     return read_hot(s, &f, why);
+}
+
+/* ---- an event of a rival: only whether it has begun to answer */
+
+static int peek_rare(struct stream *s, const struct model *m, const char *data, size_t len)
+{
+    struct event_ops ops;
+    int got = 0;
+
+    if (exchange_event(&s->exchange, m, data, len, &ops) != 0)
+        return -1;
+    for (size_t i = 0; i < ops.n && got == 0; i++)
+        got = ops.ops[i].kind == OP_ERROR ? -1 : (ops.ops[i].kind == OP_TEXT && ops.ops[i].text.len) || ops.ops[i].kind == OP_TOOL;
+    event_ops_free(&ops);
+    return got;
+}
+
+int event_peek(struct stream *s, const struct model *m, const char *data, size_t len)
+{
+    const struct dialect *d = m->dialect;
+    struct found f;
+
+    if (len == 0 || (*d->done && len == strlen(d->done) && memcmp(data, d->done, len) == 0))
+        return 0;
+    if (json_places_find(d->places, data, len, f.at) != 0)
+        return -1;
+    f.kind = kind_of(d, f.at);
+    if (!f.kind)
+        return 0;
+    if (is_there(token(&f, PLACE_ERROR)))
+        return -1;
+    if (is_rare(d, &f))
+        return peek_rare(s, m, data, len);
+    return has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)) || is_there(token(&f, PLACE_TOOLS)) ||
+           has_text(token(&f, PLACE_TOOL_ARGUMENTS));
 }
 
 /* ---- an answer that is one document */

@@ -3,6 +3,7 @@
  *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
  *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers
+ *     hedge.c    a second try beside one that is slow to begin
  *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
@@ -36,7 +37,7 @@ enum state {
 
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
-enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_WINDOW, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
+enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_HEDGE, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_WINDOW, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
              CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
@@ -95,6 +96,25 @@ struct beside {
 
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
 
+/* An upstream's head, for the response hooks of a route that may hedge: they run for the try that answers. */
+struct kept_head { int status; struct header *headers; size_t n; };   /* status 0: none */
+
+/* The second try of a hedge (hedge.c). Of its bytes only one thing is read: whether it has begun to answer. */
+struct rival {
+    enum { RIVAL_NONE, RIVAL_ASKED, RIVAL_RUNS } state;   /* ASKED: the attempt hooks run for it */
+    const struct model *model;
+    size_t plan_at;
+    unsigned number, which;                            /* of the tries; of the upstreams */
+    bool pass, document;
+    unsigned n;                                        /* choices that were asked for */
+    bool open, useful;                                 /* useful: text or a tool call came */
+    enum reason ended_why;                             /* when it is not open any more */
+    struct kept_head head;
+    struct buf bytes;                                  /* all that came */
+    struct sse_reader reader;
+    struct lines_reader lines;
+};
+
 struct shadow;
 struct trace;
 
@@ -137,7 +157,8 @@ struct stream {
 
     const struct model *plan[PLAN_MAX];                /* to be tried, best first */
     size_t n_plan, plan_at;
-    unsigned tries;                                    /* begun so far */
+    unsigned tries, number;                            /* begun so far; which of them answers or is tried */
+    unsigned which;                                    /* its upstream's number at the host */
     bool trying;                                       /* a source runs */
     enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME, AGAIN_NOT } again;   /* what a fallback hook said */
     enum reason failed_why;                            /* of the try before */
@@ -154,6 +175,8 @@ struct stream {
     unsigned ended_choices;                            /* at the end: those whose blocks have ended */
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
+    struct kept_head head;                             /* the response hooks have not seen it */
+    bool unexpected;                                   /* the answer is of another type than asked for */
     int refused;                                       /* the upstream's status that is no 200: its body is being read; 0: none */
     struct buf body;                                   /* of that answer, or the document */
     struct upstream_error said;                        /* what it said of itself */
@@ -193,6 +216,8 @@ struct stream {
 
     struct buf out;                                    /* gathered for one host.write */
     struct buf early;                                  /* passing: formalities before the first useful event */
+    struct rival rival;
+    bool hedged, hedging, hedge_won;                   /* there was one; this try is one; it was the first to answer */
     struct buf so_far;                                 /* continue.c: the text of the answer as its models gave it */
     bool text_alone;                                   /* nothing but such text came, and not too much of it */
     bool continuing;                                     /* this try goes on with it, and nothing came of it yet */
@@ -270,6 +295,28 @@ void attempt_ready(struct stream *s);                  /* after the attempt hook
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
 void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
+void attempt_began(struct stream *s);                  /* text of the model has come, or its end: from now on there is one try */
+void attempt_forget(struct stream *s);                 /* nothing is left of the try */
+struct tried attempt_tried(const struct stream *s);    /* what hooks are told of it */
+#define TRIES_MAX 10                                   /* upstream requests for one client request */
+
+/* hedge.c */
+void hedge_count(struct stream *s);                    /* a request came: its share of a hedge is earned */
+void hedge_await(struct stream *s);                    /* starts the clock */
+void hedge_begin(struct stream *s);                    /* it rang: attempt hooks for a second try ... */
+void hedge_ready(struct stream *s);                    /* ... which is asked */
+void hedge_refused(struct stream *s);                  /* ... or not */
+void hedge_head(struct stream *s, int status, const struct header *headers, size_t n);
+void hedge_feed(struct stream *s, const char *bytes, size_t len);
+void hedge_end(struct stream *s, enum reason why);
+bool hedge_wins(const struct stream *s);
+void hedge_takes_over(struct stream *s);               /* it is the try now, and the one before is forgotten */
+void hedge_useful(struct stream *s);                   /* the try has begun to answer */
+void hedge_hold(struct stream *s);
+void hedge_release(struct stream *s);
+void hedge_drop(struct stream *s);                     /* there is none any more */
+void head_keep(struct kept_head *h, int status, const struct header *headers, size_t n);
+void head_free(struct kept_head *h);
 
 /* continue.c */
 bool continue_possible(const struct stream *s, size_t *at);   /* can a model of the plan go on with what was sent? at: which */
@@ -328,6 +375,7 @@ void tools_free(struct stream *s);
 /* event.c: one event of an upstream, or the step of a rare one, as pieces. */
 void event_begin(struct stream *s);                    /* no pieces yet */
 enum source_got event_read(struct stream *s, const char *data, size_t len, enum reason *why);
+int event_peek(struct stream *s, const struct model *m, const char *data, size_t len);   /* 1: text or a tool call; 0: neither; -1: it is broken, or an error */
 enum source_got event_step(struct stream *s, enum reason *why);        /* the next steps of s->ops */
 enum source_got event_complete(struct stream *s);      /* the answer is whole */
 enum source_got event_document(struct stream *s, enum reason *why);    /* s->body is the whole answer */
@@ -337,6 +385,9 @@ void event_text(struct stream *s, unsigned choice, enum channel c, size_t off); 
 void source_start(struct stream *s);                   /* asks the upstream; may fail the try or the stream. (A Lua model starts when it is first pulled.) */
 void source_head(struct stream *s, int status, const struct header *headers, size_t n);
 void source_feed(struct stream *s, const char *bytes, size_t len);
+void source_end(struct stream *s, enum reason why, const char *text);
+bool source_may_pass(const struct stream *s);          /* nobody here needs to understand the answer */
+bool source_expects(const struct model *m, bool document, const struct header *headers, size_t n);   /* is that the type that was asked for? */
 void source_reset(struct stream *s);                   /* as before source_start */
 void source_renew(struct stream *s);                   /* the same, but what came of it before stays */
 void source_free(struct stream *s);

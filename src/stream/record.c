@@ -49,6 +49,8 @@ static void write_line(struct stream *s)
     buf_free(&monitor);
     if (s->unreleased)
         log_int(&line, "unreleased", (int64_t)s->unreleased);
+    if (s->hedged)
+        log_str(&line, "hedge", s->hedge_won ? "won" : "lost");
     if (s->continued)
         log_int(&line, "continued", s->continued);
     if (s->tries > 1)

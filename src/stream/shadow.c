@@ -47,6 +47,7 @@ static uint64_t host_now(void *owner)
 }
 
 static void host_nothing(void *owner) { (void)owner; }
+static void host_nothing_of(void *owner, unsigned which) { (void)owner, (void)which; }
 
 static void host_reply(void *owner, int status, const struct header *headers, size_t n, struct buf *body)
 {
@@ -63,9 +64,9 @@ static bool host_write(void *owner, struct buf *bytes)
     return true;
 }
 
-static int host_attempt(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int host_attempt(void *owner, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
-    (void)owner, (void)want, (void)ca, (void)connect_ms;
+    (void)owner, (void)which, (void)want, (void)ca, (void)connect_ms;
     return -1;
 }
 
@@ -107,7 +108,7 @@ static void host_closed(void *owner)
 
 static const struct stream_host nobody = {
     .now = host_now, .read_body = host_nothing, .reply = host_reply, .head = host_head, .write = host_write, .end = host_nothing,
-    .attempt = host_attempt, .cancel = host_nothing, .finish = host_nothing, .hold = host_nothing, .release = host_nothing,
+    .attempt = host_attempt, .cancel = host_nothing_of, .finish = host_nothing_of, .hold = host_nothing_of, .release = host_nothing_of,
     .service = host_service, .service_cancel = host_service_cancel, .wake = host_wake, .closed = host_closed,
 };
 

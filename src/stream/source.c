@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
-#include "script/vm.h"
 #include "stream/inside.h"
 
 #define BODY_MAX ((size_t)16 << 20)                    /* an answer that is one document */
@@ -19,8 +18,10 @@
 
 void source_await(struct stream *s)
 {
-    if (!s->useful && s->upstream_open)
-        stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
+    if (s->useful || !s->upstream_open)
+        return;
+    stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
+    hedge_await(s);
 }
 
 /* From one event to the next, once text came (before that the first-token clock runs). A Lua model has no such clock. */
@@ -187,9 +188,10 @@ void source_choices(struct stream *s, unsigned n)
     s->n_choices = n;
 }
 
-/* Nobody here needs to understand the answer, so its bytes may pass. */
-static bool may_pass(const struct stream *s)
+bool source_may_pass(const struct stream *s)
 {
+    if (s->route->hedge && !s->streams)                /* one document has no first text */
+        return false;
     return !s->shadow && !s->route->continues && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
 }
 
@@ -200,7 +202,7 @@ void source_start(struct stream *s)
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &s->model->clocks, *routes = &s->route->clocks;
 
-    if (exchange_request(&s->exchange, s->model, may_pass(s), continue_text(s, &so_far) ? &so_far : NULL, &want, &f) != 0) {
+    if (exchange_request(&s->exchange, s->model, source_may_pass(s), continue_text(s, &so_far) ? &so_far : NULL, &want, &f) != 0) {
         stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_POLICY_ERROR, &f);
         return;
     }
@@ -212,7 +214,7 @@ void source_start(struct stream *s)
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
     s->upstream_open = true;
     source_await(s);
-    int failed = s->host->attempt(s->owner, &want, s->model->ca, mine->connect ? mine->connect : routes->connect);
+    int failed = s->host->attempt(s->owner, s->which, &want, s->model->ca, mine->connect ? mine->connect : routes->connect);
     upstream_request_free(&want);
     if (failed) {
         s->upstream_open = false;
@@ -220,9 +222,9 @@ void source_start(struct stream *s)
     }
 }
 
-static bool is_expected(const struct stream *s, const struct header *headers, size_t n)
+bool source_expects(const struct model *m, bool document, const struct header *headers, size_t n)
 {
-    const char *want = s->document ? "application/json" : s->model->dialect->ndjson ? "application/x-ndjson" : "text/event-stream";
+    const char *want = document ? "application/json" : m->dialect->ndjson ? "application/x-ndjson" : "text/event-stream";
 
     for (size_t i = 0; i < n; i++)
         if (strcasecmp(headers[i].name, "content-type") == 0)
@@ -232,12 +234,31 @@ static bool is_expected(const struct stream *s, const struct header *headers, si
 
 void source_head(struct stream *s, int status, const struct header *headers, size_t n)
 {
+    s->upstream_status = status;
+    for (size_t i = 0; i < n; i++)
+        if (strcasecmp(headers[i].name, "retry-after") == 0)
+            s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
     if (status != 200)
         s->refused = status;                           /* next_refusal reads what it says */
-    else if (!is_expected(s, headers, n))
-        attempt_failed(s, REASON_NOT_STREAM);
+    else if (!source_expects(s->model, s->document, headers, n))
+        s->unexpected = true;
+    else if (s->route->hedge)
+        head_keep(&s->head, status, headers, n);       /* attempt_began shows it to the hooks */
     else
         attempt_answers(s, status, headers, n);
+}
+
+void source_end(struct stream *s, enum reason why, const char *text)
+{
+    s->upstream_open = false;
+    s->upstream_ended = true;
+    s->upstream_reason = why;
+    if (why == REASON_DONE)
+        lines_end(&s->lines);
+    if (text && *text) {
+        free(s->detail);
+        s->detail = mem_string(text);
+    }
 }
 
 void source_feed(struct stream *s, const char *bytes, size_t len)
@@ -349,6 +370,7 @@ static void free_upstream(struct stream *s)
     event_ops_free(&s->ops);
     buf_free(&s->body);
     tools_free(s);
+    head_free(&s->head);
 }
 
 void source_free(struct stream *s)
@@ -372,10 +394,10 @@ void source_renew(struct stream *s)
     s->op_at = 0;
     s->ended_choices = 0;
     s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
-    s->useful = false;
+    s->useful = s->unexpected = s->hedging = false;
     s->refused = 0;
     s->usage = (struct usage){ -1, -1, -1, -1 };
-    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_ANSWER] = 0;
+    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_HEDGE] = s->due[CLOCK_ANSWER] = 0;
 }
 
 void source_reset(struct stream *s)
@@ -393,6 +415,10 @@ enum source_got source_next(struct stream *s, enum reason *why)
         return SOURCE_MORE;
     if (s->shadow)
         return shadow_next(s);
+    if (s->unexpected) {
+        *why = REASON_NOT_STREAM;
+        return SOURCE_FAILED;
+    }
     if (s->refused)
         return next_refusal(s, why);
     if (s->document)
@@ -411,5 +437,5 @@ void source_stop(struct stream *s)
     if (!s->upstream_open)
         return;
     s->upstream_open = false;
-    s->host->cancel(s->owner);
+    s->host->cancel(s->owner, s->which);
 }

@@ -11,6 +11,7 @@ return {
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
     { "prerelease", "sluice.Prerelease", "How much of the beginning of an answer is held back.", exact = true },
+    { "hedge", "sluice.Hedge", "When a second try is started beside the first, and how often.", exact = true },
     { "timeout", "sluice.Timeouts", "How long an answer may take.", exact = true },
   },
 
@@ -110,7 +111,15 @@ routes = { ask = { path = "/ask", front = "token", target = "fast",
     .. 'one choice that is text alone (no reasoning, no tool calls) of at most 256 KiB. The limit max_tokens counts for each part. "restart": another begins anew, but only while '
     .. "nothing was sent, that is within `route.prerelease`; behind it as error.",
     example = [[routes = { ask = { path = "/ask", front = "token", target = { "claude", "own" }, on_death = "continue" } }]] },
+  { "route.hedge?", "sluice.Hedge", "A second try is started beside one that gave no text in time, on the next model of the plan (on the same when there is none); once a request. Whose "
+    .. "first text or tool call comes first answers, the other is cancelled at once. When one fails the other goes on alone, and the plan goes on when both have failed. The hooks "
+    .. "`attempt` run for it (while one waits the first try is paused; a refusal means no second try), the hooks `response` for the winner, at its first text. Lua models and "
+    .. "embeddings are not hedged.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "other" }, hedge = { after = "800ms", budget = "5%" } } }]] },
   { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
+
+  { "hedge.after", "sluice.Duration", "From the try's beginning, without a text, a thought or a tool call." },
+  { "hedge.budget?", "string", 'Of the requests of a worker so many may be hedged; "10%" by default. Each request earns its share, of which at most ten hedges are kept.' },
 
   { "prerelease.chars?", "integer|string", "Characters, after the filters; at most 20000. (256 KiB of events leave in any case.)" },
   { "prerelease.time?", "sluice.Duration", 'From the first text that is held; at most "10s".' },

@@ -67,6 +67,7 @@ local function head_rows(r)
   rows[#rows + 1] = { "heartbeat", "a comment after " .. r.heartbeat .. " of silence" }
   if r.prerelease then rows[#rows + 1] = { "held back", window_text(r.prerelease) } end
   if r.on_death then rows[#rows + 1] = { "on death", DEATHS[r.on_death] } end
+  if r.hedge then rows[#rows + 1] = { "hedge", ("a second try after %s without text, for at most %s of the requests"):format(r.hedge.after, r.hedge.budget) } end
   if #r.off > 0 then rows[#rows + 1] = { "off", table.concat(r.off, ", ") } end
   return text.columns(rows, "  ")
 end
