@@ -11,6 +11,7 @@ local prepare = require "sluice.prepare"
 local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
+local tries = require "sluice.tries"
 local wanted = require "sluice.wanted"
 
 local M = {}
@@ -115,18 +116,10 @@ local function certificates(v, at)
   return path
 end
 
--- Whether the server goes on with a last message of the assistant, and what its request needs for that.
-local function prefill(v, at)
-  if type(v) ~= "boolean" and type(v) ~= "table" then
-    return at:complain(('must be true, false or what such a request needs, such as { continue_final_message = true, add_generation_prompt = false }, is %s'):format(schema.show(v)))
-  end
-  return v
-end
-
 local model_record = schema.record({
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
   url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
-  answer = { schema.func }, prefill = { prefill }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
+  answer = { schema.func }, prefill = { tries.prefill }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
 }, "a model")
 
 local function model(v, at)
@@ -220,49 +213,11 @@ local function offered(v, at)
   return out
 end
 
--- The beginning of an answer that is held back: until it has so many characters, or is so old.
-local window_record = schema.record({ chars = { schema.integer(1, 20000) }, time = { schema.duration } }, "prerelease", "{ chars = 400 }")
-
-local WINDOW_MOST = 10000                                -- ms
-
-local function window(v, at)
-  local w, meant = window_record(v, at)
-  if not w then return nil end
-  if v.chars == nil and v.time == nil and not meant.chars and not meant.time then at:complain('says how much is held back: { chars = 400 }, { time = "500ms" } or both') end
-  if w.time and w.time > WINDOW_MOST then at:child("time"):complain('is at most "10s": so long a client sees nothing') end
-  return w
-end
-
--- What happens when a model dies behind text that was sent.
-local DEATHS = { error = true, continue = true, restart = true }
-
-local function death(v, at)
-  if schema.unset(v) then return nil end
-  if not DEATHS[v] then return at:complain(('must be "error", "continue" or "restart", is %s%s'):format(schema.show(v), type(v) == "string" and suggest.hint(v, DEATHS) or "")) end
-  return v
-end
-
--- A share of the requests in hundredths of a percent.
-local function share(v, at)
-  if schema.unset(v) then return nil end
-  local n = type(v) == "string" and tonumber(v:match "^(%d+%.?%d*)%%$")
-  if not n or n < 0.1 or n > 100 then return at:complain(('must be a share of the requests from "0.1%%" to "100%%", is %s'):format(schema.show(v))) end
-  return math.floor(n * 100 + 0.5)
-end
-
-local hedge_record = schema.record({ after = { schema.duration, required = 'such as after = "800ms"' }, budget = { share } }, "hedge", '{ after = "800ms", budget = "10%" }')
-
-local function hedge(v, at)
-  local h = hedge_record(v, at)
-  if h and h.after and h.after < 1 then at:child("after"):complain('must be at least "1ms"') end
-  return h
-end
-
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
-  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, prerelease = { window }, on_death = { death }, hedge = { hedge },
-  policies = { policies },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, prerelease = { tries.window }, on_death = { tries.death }, hedge = { tries.hedge },
+  heartbeat = { schema.duration }, policies = { policies },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
 local function route(v, at)
@@ -372,33 +327,6 @@ local function check_names(c, raw, meant, at)
   if type(raw.routes) == "table" and next(raw.routes) == nil then at:child("routes"):complain("at least one route is needed") end
 end
 
-local function goes_on(v)
-  if v.prefill ~= nil then return v.prefill ~= false end
-  return v.provider ~= nil and v.provider.prefill == true
-end
-
--- Models that shall go on with a text that another began must be able to. Lua models are passed over then.
-local function check_deaths(c, at)
-  local models = {}
-  for _, m in ipairs(c.models or {}) do models[m.name] = m.value end
-  local function check(plan, here)
-    for _, name in ipairs(plan or {}) do
-      local v = models[name]
-      if v and v.provider and not goes_on(v) then
-        here:complain(('the model "%s" (provider "%s") cannot go on with a text that was begun: say prefill = true there if its server goes on with a last message of the assistant, '
-          .. "or what that needs (vLLM: prefill = { continue_final_message = true, add_generation_prompt = false })"):format(name, v.provider.name))
-      end
-    end
-  end
-  for _, r in ipairs(c.routes or {}) do
-    if r.value and r.value.on_death == "continue" then
-      local here = at:child("routes"):child(r.name):child("on_death")
-      check(r.value.target, here)
-      for _, offer in ipairs(r.value.models or {}) do if offer.plan ~= r.value.target then check(offer.plan, here) end end
-    end
-  end
-end
-
 -- Each use of a policy looks at its options once more, now that all names are known.
 local function prepare_policies(c)
   local models = {}
@@ -415,8 +343,8 @@ local function normal_model(m)
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
-    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, prefill = goes_on(v),
-    prefill_with = type(v.prefill) == "table" and v.prefill or nil, table = seen_by_dialect,
+    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, prefill = tries.goes_on(v),
+    prefill_with = type(v.prefill) == "table" and v.prefill or nil, prefill_said = v.prefill, table = seen_by_dialect,
     dialect = d and dialect.compiled(d) or nil,
   }
 end
@@ -505,7 +433,7 @@ function M.check(result, main, for_spec)
   local raw = given.t
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
-  check_deaths(c, at)
+  tries.check(c, at)
   prepare_policies(c)
   if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services

@@ -140,7 +140,7 @@ void attempt_failed(struct stream *s, enum reason why)
     size_t at;
 
     if (s->rival.state == RIVAL_RUNS) {                /* the other goes on alone */
-        hedge_takes_over(s);
+        hedge_takes_over(s, why);
         return;
     }
     if (!may_go_on(s, why) || (!asked && !has_next(s, &at))) {

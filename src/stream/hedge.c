@@ -99,7 +99,8 @@ void hedge_begin(struct stream *s)
     if (!is_wanted(s) || s->useful || !s->upstream_open || s->held || call_open(&s->call) || s->tries >= TRIES_MAX || !pays(s))
         return;
     s->hedged = true;
-    *r = (struct rival){ .state = RIVAL_ASKED, .model = at == s->plan_at ? s->model : s->plan[at], .plan_at = at, .number = ++s->tries, .which = 1 - s->which };
+    *r = (struct rival){ .state = RIVAL_ASKED, .model = at == s->plan_at ? s->model : s->plan[at], .plan_at = at, .number = ++s->tries, .which = 1 - s->which,
+                         .began = s->host->now(s->owner) };
     struct tried t = { .model = r->model, .number = r->number, .retry_after = -1 };
     if (exchange_try(&s->exchange, &t, hooks) != 0)
         stream_fail(s, REASON_POLICY_MEMORY);
@@ -111,6 +112,8 @@ void hedge_begin(struct stream *s)
 
 void hedge_refused(struct stream *s)
 {
+    if (s->trace)
+        trace_rival_over(s, "not asked");
     stream_go(s, HELD_BY_POLICY);
     s->rival = (struct rival){ .state = RIVAL_NONE };
     restore(s);
@@ -164,20 +167,24 @@ static void free_rival(struct rival *r)
     *r = (struct rival){ .state = RIVAL_NONE };
 }
 
-void hedge_drop(struct stream *s)
+static void drop(struct stream *s, const char *how)
 {
     if (s->rival.state == RIVAL_NONE)
         return;
+    if (s->trace)
+        trace_rival_over(s, how);
     if (s->rival.open)
         s->host->cancel(s->owner, s->rival.which);
     free_rival(&s->rival);
 }
 
+void hedge_drop(struct stream *s) { drop(s, "cancelled"); }
+
 /* The first one goes on alone. When it fails, too, the plan goes on behind both. */
 static void failed(struct stream *s)
 {
     s->plan_at = s->rival.plan_at;
-    hedge_drop(s);
+    drop(s, "failed");
 }
 
 void hedge_head(struct stream *s, int status, const struct header *headers, size_t n)
@@ -237,11 +244,13 @@ void hedge_end(struct stream *s, enum reason why)
 
 bool hedge_wins(const struct stream *s) { return s->rival.state == RIVAL_RUNS && s->rival.useful && !s->useful; }
 
-void hedge_takes_over(struct stream *s)
+void hedge_takes_over(struct stream *s, enum reason why)
 {
     struct rival r = s->rival;
 
     s->rival = (struct rival){ .state = RIVAL_NONE };
+    if (s->trace)
+        trace_rival_takes_over(s, &r, why);
     attempt_forget(s);                                 /* cancels the first one */
     s->which = r.which;
     s->model = r.model;

@@ -109,6 +109,7 @@ struct rival {
     unsigned n;                                        /* choices that were asked for */
     bool open, useful;                                 /* useful: text or a tool call came */
     enum reason ended_why;                             /* when it is not open any more */
+    uint64_t began;
     struct kept_head head;
     struct buf bytes;                                  /* all that came */
     struct sse_reader reader;
@@ -310,7 +311,7 @@ void hedge_head(struct stream *s, int status, const struct header *headers, size
 void hedge_feed(struct stream *s, const char *bytes, size_t len);
 void hedge_end(struct stream *s, enum reason why);
 bool hedge_wins(const struct stream *s);
-void hedge_takes_over(struct stream *s);               /* it is the try now, and the one before is forgotten */
+void hedge_takes_over(struct stream *s, enum reason why);   /* it is the try now; the one before failed, or (DONE) was slower, and is forgotten */
 void hedge_useful(struct stream *s);                   /* the try has begun to answer */
 void hedge_hold(struct stream *s);
 void hedge_release(struct stream *s);
@@ -430,6 +431,8 @@ void trace_try(struct stream *s);
 void trace_first(struct stream *s);                    /* its first piece of text came */
 void trace_model_called(struct stream *s, const struct call *c);
 void trace_try_over(struct stream *s, enum reason why);
+void trace_rival_over(struct stream *s, const char *how);              /* s->rival is about to be dropped */
+void trace_rival_takes_over(struct stream *s, const struct rival *r, enum reason why);   /* why: as hedge_takes_over */
 void trace_filter_in(struct stream *s);                /* s->sieve_text comes to the filter at s->stage ... */
 void trace_filter_out(struct stream *s, const struct held *h, lane_t lane);   /* ... and leaves it */
 void trace_filter_matched(struct stream *s);

@@ -93,7 +93,7 @@ static void pump(struct stream *s)
 
     while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
         if (hedge_wins(s)) {
-            hedge_takes_over(s);
+            hedge_takes_over(s, REASON_DONE);
             continue;
         }
         if (s->piece_at < s->n_pieces && s->n_gates > 0) {

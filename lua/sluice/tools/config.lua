@@ -100,6 +100,12 @@ local function offers(r)
   return members(out)
 end
 
+local function part(t, ...)
+  local out = {}
+  for i, name in ipairs { ... } do out[i] = { name, t and t[name] } end
+  return t and members(out)
+end
+
 local function route(r, path)
   if r.files then return members { { "path", array(r.paths) }, { "files", r.files } } end
   local policies, off = array {}, array {}
@@ -109,7 +115,8 @@ local function route(r, path)
   end
   return members {
     { "path", array(r.paths) }, { "front", fronts(r) }, { "models", offers(r) }, { "target", array(r.plan) }, { "timeout", clocks(r.clocks) },
-    { "heartbeat", picture.duration(r.heartbeat) },
+    { "heartbeat", picture.duration(r.heartbeat) }, { "prerelease", part(picture.window(r), "chars", "time") }, { "on_death", r.on_death },
+    { "hedge", part(picture.hedge(r), "after", "budget") },
     { "policies", policies }, { "off", #off > 0 and off or nil },
   }
 end
@@ -117,7 +124,8 @@ end
 local function model(m)
   return members {
     { "provider", m.dialect and m.dialect.name }, { "model", m.table.model }, { "url", m.url }, { "key", text(m.table.key) }, { "ca", m.ca },
-    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options and data(m.options) },
+    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "prefill", data(m.prefill_said) },
+    { "options", m.options and data(m.options) },
   }
 end
 

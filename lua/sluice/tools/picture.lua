@@ -191,12 +191,12 @@ local function model_of(gateway, r, name)
   end
 end
 
-local function window_of(r)
+function M.window(r)
   if not (r.prerelease_chars or r.prerelease_ms) then return nil end
   return order({ chars = r.prerelease_chars, time = r.prerelease_ms and duration(r.prerelease_ms) }, { "chars", "time" })
 end
 
-local function hedge_of(r)
+function M.hedge(r)
   if not r.hedge_ms then return nil end
   return order({ after = duration(r.hedge_ms), budget = ("%g%%"):format(r.hedge_budget / 100) }, { "after", "budget" })
 end
@@ -211,8 +211,8 @@ function M.route(gateway, r, path)
   local offers = r.table.offers
   local out = {
     name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "),
-    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = window_of(r),
-    hedge = hedge_of(r), on_death = r.on_death ~= "error" and r.on_death or nil, models = array {}, policies = array {},
+    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = M.window(r),
+    hedge = M.hedge(r), on_death = r.on_death ~= "error" and r.on_death or nil, models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
