@@ -14,114 +14,6 @@
 #include "stream/inside.h"
 #include "wire/json.h"
 
-/* ---- pieces */
-
-static void add_piece(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len)
-{
-    s->pieces[s->n_pieces++] = (struct piece){ .kind = kind, .choice = (unsigned char)choice, .channel = c, .off = off, .len = len };
-}
-
-void event_begin(struct stream *s)
-{
-    s->n_pieces = s->piece_at = 0;
-    s->texts.len = 0;
-}
-
-static void end_block(struct stream *s, unsigned choice)
-{
-    struct choice *c = &s->choices[choice];
-
-    if (c->in_block)
-        add_piece(s, PIECE_LAST, choice, c->block, 0, 0);
-    c->in_block = false;
-}
-
-/* A change of channel ends the block before it: what filters hold of that must leave first. */
-static void enter_block(struct stream *s, unsigned choice, enum channel channel)
-{
-    struct choice *c = &s->choices[choice];
-
-    if (c->in_block && c->block != channel)
-        end_block(s, choice);
-    c->in_block = true;
-    c->block = channel;
-}
-
-/* More than a formality came: the gap clock takes over from the first-token clock. */
-static void useful(struct stream *s)
-{
-    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_HEDGE] = 0;
-    s->useful = true;
-    hedge_useful(s);
-    continue_useful(s);
-}
-
-/* Of a tool call. */
-static void call_came(struct stream *s)
-{
-    useful(s);
-    continue_not(s);
-}
-
-static void count_token(struct stream *s)
-{
-    if (!s->useful && s->trace)
-        trace_first(s);
-    useful(s);
-    s->tokens++;
-    metrics_add(s->metrics, METRIC_tokens_total, 1);
-}
-
-void event_text(struct stream *s, unsigned choice, enum channel c, size_t off)
-{
-    size_t len;
-
-    if (off == s->texts.len)
-        return;
-    continue_note(s, c, &off);
-    len = s->texts.len - off;
-    if (len == 0)
-        return;
-    enter_block(s, choice, c);
-    add_piece(s, PIECE_TEXT, choice, c, off, len);
-    count_token(s);
-}
-
-static void end_choice(struct stream *s, unsigned choice)
-{
-    struct choice *c = &s->choices[choice];
-
-    for (enum channel channel = 0; channel < CHANNEL_COUNT; channel++) {   /* half a character at the end of the text */
-        size_t off = s->texts.len;
-
-        if (c->mender[channel].n == 0)
-            continue;
-        utf8_mend_end(&c->mender[channel], &s->texts);
-        enter_block(s, choice, channel);
-        add_piece(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
-    }
-    end_block(s, choice);
-}
-
-enum source_got event_complete(struct stream *s)
-{
-    if (tools_waiting(s)) {                            /* they leave first: source_next comes back here */
-        s->tools_due = s->ending = true;
-        return SOURCE_PIECES;
-    }
-    s->ending = true;
-    while (s->ended_choices < s->n_choices) {          /* a choice at a time: there is room for the pieces of one */
-        if (s->n_pieces + 2 * CHANNEL_COUNT + 2 > PIECES_MAX)
-            return SOURCE_PIECES;
-        end_choice(s, s->ended_choices++);
-    }
-    if (s->usage.output >= 0)
-        s->usage.output += (int64_t)s->tokens_before;  /* of a model that died, only its pieces are known */
-    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
-    s->source_done = true;
-    return SOURCE_PIECES;
-}
-
 /* ---- places */
 
 struct found {
@@ -187,7 +79,7 @@ static void read_channel(struct stream *s, unsigned choice, enum channel c, cons
         utf8_mend(mender, &s->texts, plain.data, plain.len);
         buf_free(&plain);
     }
-    event_text(s, choice, c, off);
+    piece_text(s, choice, c, off);
 }
 
 /* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
@@ -249,7 +141,7 @@ static void pass_event(struct stream *s, const char *data, size_t len, const str
     buf_puts(&s->texts, "data: ");
     pass_named(s, data, len, model);
     buf_puts(&s->texts, "\n\n");
-    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
+    piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
     s->pieces[s->n_pieces - 1].useful = s->useful;
     s->pieces[s->n_pieces - 1].chars = chars;
 }
@@ -282,16 +174,16 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
         return SOURCE_FAILED;
     }
     if (text)
-        count_token(s);
+        piece_of_text(s);
     if (tool)
-        useful(s);
+        piece_useful(s);
     if (token(f, PLACE_FINISH)->kind == JSON_STRING && is_known(s, choice))
         set_finish(s, (unsigned)choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     read_usage(s, f);
     if (!is_usage_alone(f) || s->usage_wanted)
         pass_event(s, data, len, token(f, PLACE_MODEL),
                    count_chars(token(f, PLACE_CONTENT)) + count_chars(token(f, PLACE_REASONING)) + count_chars(token(f, PLACE_REFUSAL)));
-    return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? event_complete(s) : SOURCE_PIECES;
+    return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 /* ---- a rare event */
@@ -325,10 +217,10 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
     switch (op->kind) {
     case OP_TEXT:
         utf8_mend(&s->choices[choice].mender[op->channel], &s->texts, op->text.data, op->text.len);
-        event_text(s, choice, op->channel, off);
+        piece_text(s, choice, op->channel, off);
         return true;
     case OP_TOOL:
-        call_came(s);
+        piece_of_call(s);
         *why = REASON_EVENT_TOO_LARGE;
         return !s->tools_wanted || tools_add(s, op) == 0;
     case OP_FINISH:
@@ -367,12 +259,12 @@ enum source_got event_step(struct stream *s, enum reason *why)
         if (ends) {
             event_ops_free(&s->ops);
             s->op_at = 0;
-            return event_complete(s);
+            return pieces_complete(s);
         }
     }
     event_ops_free(&s->ops);
     s->op_at = 0;
-    return s->ops_end ? event_complete(s) : SOURCE_PIECES;
+    return s->ops_end ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 static enum source_got read_rare(struct stream *s, const struct event_kind *kind, const char *data, size_t len, enum reason *why)
@@ -400,10 +292,10 @@ static enum source_got read_passing_rare(struct stream *s, const struct found *f
         const struct event_op *op = &ops.ops[i];
 
         if (op->kind == OP_TEXT && op->text.len) {
-            count_token(s);
+            piece_of_text(s);
             chars += utf8_count(op->text.data, op->text.len);
         } else if (op->kind == OP_TOOL) {
-            useful(s);
+            piece_useful(s);
         } else {
             good = apply(s, op, why);
         }
@@ -413,7 +305,7 @@ static enum source_got read_passing_rare(struct stream *s, const struct found *f
     if (!good)
         return SOURCE_FAILED;
     pass_event(s, data, len, token(f, PLACE_MODEL), chars);
-    return ends ? event_complete(s) : SOURCE_PIECES;
+    return ends ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 /* ---- an event */
@@ -433,7 +325,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
     if (!is_known(s, number))
         return SOURCE_PIECES;
     if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
-        call_came(s);
+        piece_of_call(s);
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
                                 tools_piece(s, choice, whole_number(token(f, PLACE_TOOL_INDEX), 0), token(f, PLACE_TOOL_ARGUMENTS)) != 0)) {
             *why = REASON_EVENT_TOO_LARGE;
@@ -449,7 +341,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
         s->tools_due = tools_waiting(s);
     read_usage(s, f);
     if (f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE)
-        return event_complete(s);
+        return pieces_complete(s);
     return SOURCE_PIECES;
 }
 
@@ -461,7 +353,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     if (len == 0)
         return SOURCE_PIECES;                          /* an event without data says nothing */
     if (is_done_mark(s, data, len))
-        return event_complete(s);
+        return pieces_complete(s);
     if (json_places_find(d->places, data, len, f.at) != 0) {
         *why = REASON_BAD_JSON;
         return SOURCE_FAILED;
@@ -532,7 +424,7 @@ enum source_got event_document(struct stream *s, enum reason *why)
     struct event_kind whole = { .name = "" };
     struct found f = { .kind = &whole };
 
-    event_begin(s);
+    pieces_begin(s);
     for (int p = 0; p < PLACE_COUNT; p++)
         whole.at[p] = (unsigned char)(p + 1);
     if (json_places_find(d->whole, data, s->body.len, f.at) != 0) {
@@ -546,7 +438,7 @@ enum source_got event_document(struct stream *s, enum reason *why)
     read_usage(s, &f);
     if (token(&f, PLACE_FINISH)->kind == JSON_STRING)
         set_finish(s, 0, token(&f, PLACE_FINISH)->bytes, token(&f, PLACE_FINISH)->len);
-    count_token(s);
+    piece_of_text(s);
     if (s->front->operation == OPERATION_EMBED && d->embed_answer_ref != LUA_NOREF) {
         if (exchange_embedded(&s->exchange, s->model, data, s->body.len, &s->texts) != 0) {
             *why = REASON_BAD_JSON;
@@ -555,8 +447,8 @@ enum source_got event_document(struct stream *s, enum reason *why)
     } else {
         pass_named(s, data, s->body.len, token(&f, PLACE_MODEL));
     }
-    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
-    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
+    piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
+    piece_add(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
     s->source_done = true;
     return SOURCE_PIECES;
 }

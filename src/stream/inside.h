@@ -4,7 +4,7 @@
  *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers
  *     hedge.c    a second try beside one that is slow to begin
- *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
+ *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means     piece.c    pieces
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
  *     continue.c a model that died behind text that was sent: another goes on (on_death = "continue")
@@ -373,14 +373,20 @@ void tool_whole(struct stream *s);                     /* its arguments have pas
 void tool_leaves(struct stream *s);                    /* ... and the hooks */
 void tools_free(struct stream *s);
 
+/* piece.c */
+void pieces_begin(struct stream *s);                   /* none yet */
+void piece_add(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len);
+void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
+enum source_got pieces_complete(struct stream *s);     /* the answer is whole */
+void piece_useful(struct stream *s);                   /* more than a formality came ... */
+void piece_of_text(struct stream *s);                  /* ... text ... */
+void piece_of_call(struct stream *s);                  /* ... a tool call */
+
 /* event.c: one event of an upstream, or the step of a rare one, as pieces. */
-void event_begin(struct stream *s);                    /* no pieces yet */
 enum source_got event_read(struct stream *s, const char *data, size_t len, enum reason *why);
 int event_peek(struct stream *s, const struct model *m, const char *data, size_t len);   /* 1: text or a tool call; 0: neither; -1: it is broken, or an error */
 enum source_got event_step(struct stream *s, enum reason *why);        /* the next steps of s->ops */
-enum source_got event_complete(struct stream *s);      /* the answer is whole */
 enum source_got event_document(struct stream *s, enum reason *why);    /* s->body is the whole answer */
-void event_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
 
 /* source.c */
 void source_start(struct stream *s);                   /* asks the upstream; may fail the try or the stream. (A Lua model starts when it is first pulled.) */

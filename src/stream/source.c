@@ -36,11 +36,11 @@ static enum source_got after_tools(struct stream *s, enum reason *why)
 {
     enum source_got got;
 
-    event_begin(s);
+    pieces_begin(s);
     if (s->op_at < s->ops.n)
         return event_step(s, why);
     if (s->deferred.len == 0)
-        return s->ending ? event_complete(s) : SOURCE_PIECES;
+        return s->ending ? pieces_complete(s) : SOURCE_PIECES;
     got = event_read(s, s->deferred.data, s->deferred.len, why);
     s->deferred.len = 0;
     return got;
@@ -52,7 +52,7 @@ static enum source_got next_sse(struct stream *s, enum reason *why)
 
     switch (sse_next(&s->reader, &ev)) {
     case SSE_EVENT:
-        event_begin(s);
+        pieces_begin(s);
         s->event_name = ev.name;
         return event_read(s, ev.data, ev.len, why);
     case SSE_TOO_LONG:
@@ -71,7 +71,7 @@ static enum source_got next_line(struct stream *s, enum reason *why)
 
     switch (lines_next(&s->lines, &line, &len)) {
     case LINES_LINE:
-        event_begin(s);
+        pieces_begin(s);
         s->event_name = "";
         return event_read(s, line, len, why);
     case LINES_TOO_LONG:
@@ -91,8 +91,8 @@ static enum source_got ended(struct stream *s, enum reason *why)
         return SOURCE_FAILED;
     }
     if (s->finish_seen && !s->model->dialect->ends_said && sse_clean(&s->reader)) {   /* a finish reason and a clean close: complete */
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     *why = REASON_TRUNCATED;
     return SOURCE_FAILED;
@@ -109,12 +109,12 @@ static enum source_got next_event(struct stream *s, enum reason *why)
         return after_tools(s, why);
     }
     if (s->op_at < s->ops.n) {
-        event_begin(s);
+        pieces_begin(s);
         return event_step(s, why);
     }
     if (s->ending) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     got = s->model->dialect->ndjson ? next_line(s, why) : next_sse(s, why);
     if (got != SOURCE_MORE) {
@@ -303,8 +303,8 @@ static enum source_got returned(struct stream *s, enum reason *why)
     exchange_answer_verdict(&s->exchange, &s->answer, s->model, &v);
     end_answer(s);
     if (v.kind == VERDICT_PASS) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     if (v.kind == VERDICT_REJECT) {
         stream_fail_with(s, REASON_REJECTED, &v.failure);
@@ -331,11 +331,11 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
             stream_call_waits(s, &s->answer, CLOCK_ANSWER);
             return SOURCE_MORE;
         }
-        event_begin(s);
+        pieces_begin(s);
         off = s->texts.len;
         text = exchange_output(&s->answer, &len);
         utf8_mend(&s->choices[0].mender[CHANNEL_CONTENT], &s->texts, text, len);
-        event_text(s, 0, CHANNEL_CONTENT, off);
+        piece_text(s, 0, CHANNEL_CONTENT, off);
         return SOURCE_PIECES;
     case CALL_RETURNED:
         return returned(s, why);
@@ -386,7 +386,7 @@ void source_renew(struct stream *s)
     source_stop(s);
     free_upstream(s);
     sse_init(&s->reader, 0);
-    event_begin(s);
+    pieces_begin(s);
     for (unsigned i = 0; i < s->n_choices; i++) {
         memset(s->choices[i].mender, 0, sizeof s->choices[i].mender);
         s->choices[i].finish[0] = '\0';
@@ -424,8 +424,8 @@ enum source_got source_next(struct stream *s, enum reason *why)
     if (s->document)
         return next_document(s, why);
     if (!s->model->dialect && s->ending) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     return s->model->dialect ? next_event(s, why) : next_answer(s, why);
 }

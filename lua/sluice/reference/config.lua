@@ -108,7 +108,8 @@ routes = { ask = { path = "/ask", front = "token", target = "fast",
     example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "smart" }, prerelease = { chars = 400, time = "500ms" } } }]] },
   { "route.on_death?", '"error"|"continue"|"restart"', 'What happens when a model dies behind text that was sent. "error" (the default): one error event ends the answer. "continue": the next model '
     .. "of the plan that can (else the same one) is asked with the text so far as a last message of the assistant, and goes on in the same answer; three times at most, only for an answer of "
-    .. 'one choice that is text alone (no reasoning, no tool calls) of at most 256 KiB. The limit max_tokens counts for each part. "restart": another begins anew, but only while '
+    .. 'one choice that is text alone (no reasoning, no tool calls) of at most 256 KiB. The limit max_tokens counts for each part, and bytes of the upstream do not pass as they are. '
+    .. '"restart": another begins anew, but only while '
     .. "nothing was sent, that is within `route.prerelease`; behind it as error.",
     example = [[routes = { ask = { path = "/ask", front = "token", target = { "claude", "own" }, on_death = "continue" } }]] },
   { "route.hedge?", "sluice.Hedge", "A second try is started beside one that gave no text in time, on the next model of the plan (on the same when there is none); once a request. Whose "
