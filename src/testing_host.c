@@ -47,6 +47,15 @@ static void say(struct play *p, const char *what)
     done(p);
 }
 
+/* Of one of its upstreams. */
+static void say_of(struct play *p, const char *what, unsigned which)
+{
+    begin(p, what);
+    lua_pushinteger(p->L, which);
+    lua_setfield(p->L, -2, "which");
+    done(p);
+}
+
 static uint64_t host_now(void *owner) { return ((struct play *)owner)->world->now; }
 static void host_read_body(void *owner) { ((struct play *)owner)->wants_body = true; }
 
@@ -85,13 +94,15 @@ static bool host_write(void *owner, struct buf *bytes)
     return !p->slow;
 }
 
-static int host_attempt(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int host_attempt(void *owner, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
     struct play *p = owner;
     struct buf body = want->body;
 
     (void)ca;
     begin(p, "attempt");
+    lua_pushinteger(p->L, which);
+    lua_setfield(p->L, -2, "which");
     lua_pushstring(p->L, want->target);
     lua_setfield(p->L, -2, "target");
     lua_pushstring(p->L, want->url);
@@ -158,10 +169,10 @@ static void host_service_cancel(void *owner, struct service_call *w)
 }
 
 static void host_end(void *owner) { say(owner, "end"); }
-static void host_cancel(void *owner) { say(owner, "cancel"); }
-static void host_finish(void *owner) { say(owner, "finish"); }
-static void host_hold(void *owner) { say(owner, "hold"); }
-static void host_release(void *owner) { say(owner, "release"); }
+static void host_cancel(void *owner, unsigned which) { say_of(owner, "cancel", which); }
+static void host_finish(void *owner, unsigned which) { say_of(owner, "finish", which); }
+static void host_hold(void *owner, unsigned which) { say_of(owner, "hold", which); }
+static void host_release(void *owner, unsigned which) { say_of(owner, "release", which); }
 static void host_wake(void *owner, uint64_t at) { ((struct play *)owner)->alarm = at; }
 
 static void set_tag(void *arg, const char *name, const char *value)   /* ... tags -> ... tags */

@@ -214,47 +214,58 @@ static int world_ask(lua_State *L)                      /* world:ask { method, p
     return 2;
 }
 
-static int world_head(lua_State *L)                     /* world:head(id, status, headers) -> said */
+static unsigned which_of(lua_State *L)                  /* upstream number: 0 or 1 */
+{
+    lua_Integer which = luaL_checkinteger(L, 3);
+
+    luaL_argcheck(L, which >= 0 && which < UPSTREAMS_MAX, 3, "there is no such upstream");
+    return (unsigned)which;
+}
+
+static int world_head(lua_State *L)                     /* world:head(id, which, status, headers) -> said */
 {
     struct world *w = world_of(L);
     struct play *p = play_of(L, w);
-    int status = (int)luaL_checkinteger(L, 3);
+    unsigned which = which_of(L);
+    int status = (int)luaL_checkinteger(L, 4);
     struct header h[HEADERS_MAX];
     size_t n = 0;
 
-    if (lua_istable(L, 4))
-        for (lua_pushnil(L); lua_next(L, 4) && n < HEADERS_MAX; lua_pop(L, 1))
+    if (lua_istable(L, 5))
+        for (lua_pushnil(L); lua_next(L, 5) && n < HEADERS_MAX; lua_pop(L, 1))
             h[n++] = (struct header){ lua_tostring(L, -2), lua_tostring(L, -1) };   /* the table keeps them */
     testing_enter(p, L);
     if (p->stream)
-        stream_upstream_head(p->stream, status, h, n);
+        stream_upstream_head(p->stream, which, status, h, n);
     return testing_leave(p, L);
 }
 
-static int world_bytes(lua_State *L)                    /* world:bytes(id, bytes) -> said */
+static int world_bytes(lua_State *L)                    /* world:bytes(id, which, bytes) -> said */
 {
     struct play *p = play_of(L, world_of(L));
     size_t len;
-    const char *bytes = luaL_checklstring(L, 3, &len);
+    unsigned which = which_of(L);
+    const char *bytes = luaL_checklstring(L, 4, &len);
 
     testing_enter(p, L);
     if (p->stream)
-        stream_upstream_bytes(p->stream, bytes, len);
+        stream_upstream_bytes(p->stream, which, bytes, len);
     return testing_leave(p, L);
 }
 
-static int world_finish(lua_State *L)                   /* world:finish(id, code) -> said; code: "done" or an error's code */
+static int world_finish(lua_State *L)                   /* world:finish(id, which, code) -> said; code: "done" or an error's code */
 {
     struct play *p = play_of(L, world_of(L));
-    const char *code = luaL_checkstring(L, 3);
+    unsigned which = which_of(L);
+    const char *code = luaL_checkstring(L, 4);
     enum reason r = 0;
 
     while (r < REASON_COUNT && strcmp(reason_text(r)->code, code) != 0)
         r++;
-    luaL_argcheck(L, r < REASON_COUNT, 3, "there is no such code");
+    luaL_argcheck(L, r < REASON_COUNT, 4, "there is no such code");
     testing_enter(p, L);
     if (p->stream)
-        stream_upstream_end(p->stream, r, "");
+        stream_upstream_end(p->stream, which, r, "");
     return testing_leave(p, L);
 }
 

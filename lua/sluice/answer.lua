@@ -4,15 +4,24 @@ local host = require "sluice.host"
 local record = require "sluice.record"
 local shown = require "sluice.shown"
 
-local REQ, ID, TARGET, ROUTE, ANSWER = record.REQ, record.ID, record.TARGET, record.ROUTE, record.ANSWER
+local REQ, ID, TARGET, ROUTE, ANSWER, ASKED = record.REQ, record.ID, record.TARGET, record.ROUTE, record.ANSWER, record.ASKED
 
 local M = {}
 
 -- Made when the request was read: what the client asked for, whatever policies change later.
 function M.begin(x, req)
   local _, wall = host.now()
-  x[ANSWER] = { id = x[ID], created = wall // 1000, model = rawget(req, "model"), stream = rawget(req, "stream") == true, include_usage = rawget(req, "include_usage"),
-    request = req, sequence = 0, finish = {}, n = 1 }
+  x[ASKED] = { id = x[ID], created = wall // 1000, model = rawget(req, "model"), stream = rawget(req, "stream") == true, include_usage = rawget(req, "include_usage"),
+    request = req }
+  M.again(x)
+end
+
+-- What was told of the answer never left: it begins anew, and what the front kept of it is forgotten.
+function M.again(x)
+  if not x[ASKED] then return end
+  local answer = { sequence = 0, finish = {}, n = 1 }
+  for name, value in pairs(x[ASKED]) do answer[name] = value end
+  x[ANSWER] = answer
 end
 
 local function text(v, what)

@@ -12,6 +12,7 @@ local sandbox = require "sluice.sandbox"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
 local targets = require "sluice.targets"
+local tries = require "sluice.tries"
 local wanted = require "sluice.wanted"
 
 local M = {}
@@ -119,7 +120,8 @@ end
 local model_members = {
   provider = { function(v, at) return dialect.resolve("provider", v, at) end },
   url = { url }, model = { schema.text("a text: the model's name at the provider, such as \"gpt-4o-mini\"", ".") }, key = { key }, ca = { certificates }, timeout = { clocks },
-  answer = { schema.func }, options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
+  answer = { schema.func }, prefill = { tries.prefill },
+  options = { function(v, at) return type(v) == "table" and v or at:complain(("must be a table, is %s"):format(schema.show(v))) end },
 }
 for name, member in pairs(targets.members) do model_members[name] = member end
 local model_record = schema.record(model_members, "a model")
@@ -132,7 +134,7 @@ local function model(v, at)
   local m, meant = model_record(v, at)
   if meant.answer or meant.pool or targets.is_pool(v, at) then return m end
   if v.answer ~= nil then
-    for _, k in ipairs { "provider", "url", "model", "key", "ca" } do
+    for _, k in ipairs { "provider", "url", "model", "key", "ca", "prefill" } do
       if v[k] ~= nil then at:child(k):complain(('a model with an answer function has no %s'):format(k)) end
     end
     return m
@@ -218,8 +220,8 @@ end
 local route_record = schema.record({
   path = { schema.list(path), required = 'such as path = "/api/stream"' }, files = { directory },
   front = { front_names }, models = { offered },
-  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, heartbeat = { schema.duration }, policies = { policies },
-  retry = { targets.retry },
+  target = { schema.list(schema.text("the name of a model")) }, timeout = { clocks }, prerelease = { tries.window }, on_death = { tries.death }, hedge = { tries.hedge },
+  heartbeat = { schema.duration }, policies = { policies }, retry = { targets.retry },
 }, "a route", '{ path = "/api/stream", front = "token", target = "NAME" }')
 
 local function route(v, at)
@@ -227,7 +229,7 @@ local function route(v, at)
   if not r then return nil end
   if v.files ~= nil and type(v.path) == "table" and #v.path > 1 then at:child("path"):complain("a route with files has one path") end
   if v.files ~= nil then
-    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "retry" } do
+    for _, k in ipairs { "front", "target", "models", "policies", "timeout", "heartbeat", "prerelease", "on_death", "hedge", "retry" } do
       if v[k] ~= nil then at:child(k):complain(("a route with files has no %s"):format(k)) end
     end
   elseif not meant.files then
@@ -346,7 +348,8 @@ local function normal_model(m, more)
   local seen_by_dialect = frozen.freeze({ name = m.name, model = v.model, url = v.url, key = v.key, provider = d and d.name, options = v.options or {} },
     "field in a model:", { name = true, model = true, url = true, key = true, provider = true, options = true })
   return {
-    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, table = seen_by_dialect,
+    name = m.name, url = v.url, ca = v.ca, options = v.options, clocks = clock_list(v.timeout, { 0, 0, 0, 0 }), answer = v.answer, prefill = tries.goes_on(v),
+    prefill_with = type(v.prefill) == "table" and v.prefill or nil, prefill_said = v.prefill, table = seen_by_dialect,
     dialect = d and dialect.compiled(d) or nil, pool = more.pool, target = more.target, probe = more.probe, retry = more.retry,
   }
 end
@@ -400,7 +403,9 @@ local function normal_route(r)
   return {
     table = { name = r.name, total = clocks_ms[4], policies = out, plan = v.target, offers = offers, touched = #out > 0 },
     name = r.name, paths = v.path, plan = v.target, clocks = clocks_ms, retry = targets.normal_retry(v.retry),
-    heartbeat = v.heartbeat or 15000, policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
+    heartbeat = v.heartbeat or 15000, prerelease_chars = v.prerelease and v.prerelease.chars, prerelease_ms = v.prerelease and v.prerelease.time,
+    on_death = v.on_death or "error", hedge_ms = v.hedge and v.hedge.after, hedge_budget = v.hedge and (v.hedge.budget or 1000),
+    policies = out, hooks = hooks, filters = filters, shadows = shadows, fronts = fronts,
   }
 end
 
@@ -433,6 +438,7 @@ function M.check(result, main, for_spec)
   local raw = given.t
   local c, meant = whole(raw, at)
   check_names(c, raw, meant, at)
+  tries.check(c, at)
   prepare_policies(c)
   if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services

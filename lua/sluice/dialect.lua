@@ -60,6 +60,7 @@ local provider = schema.record({
   done_at = { place },
   finish_words = { map(schema.text("a finish reason"), 'a table of words: { end_turn = "stop" }') },
   whole = { places },
+  prefill = { schema.flag },
   request = { schema.func, required = "function(req, model) that returns { path =, headers =, body = }" },
   error = { schema.func },
   embed = { schema.record({ request = { schema.func, required = true }, answer = { schema.func } }, "embed") },

@@ -4,7 +4,7 @@ local suggest = require "sluice.suggest"
 
 local M = {
   REQ = 1, ROUTE = 2, ID = 3, TARGET = 4, HEADERS = 5, TAGS = 6, VARS = 7, SHARED = 8, SUMMARY = 9, EXTRA = 10, OPENED = 11, BAD_QUERY = 12,
-  PLAN = 13, TRY = 14, FAILURE = 15, RESPONSE = 16, FINISH = 17, CALL = 18, HELD = 19, ANSWER = 20,
+  PLAN = 13, TRY = 14, FAILURE = 15, RESPONSE = 16, FINISH = 17, CALL = 18, HELD = 19, ANSWER = 20, ASKED = 21,
 }
 
 function M.unknown(what, k, known, more)

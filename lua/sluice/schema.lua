@@ -70,6 +70,11 @@ end
 M.duration = with_unit(host.duration)     -- "60s" -> 60000
 M.size = with_unit(host.size)             -- "64kb" -> 65536
 
+function M.flag(v, at)
+  if type(v) ~= "boolean" then return must("true or false")(v, at) end
+  return v
+end
+
 function M.func(v, at)
   if type(v) ~= "function" then return must("a function")(v, at) end
   return v

@@ -23,14 +23,42 @@ local function untouched(x, read)
   return again
 end
 
-local function as_text(x, ask, model, r, same, read)
+-- The messages with the text so far behind them, said by the assistant.
+local function with_prefill(messages, so_far)
+  local out = table.move(messages, 1, #messages, 1, {})
+  local last = out[#out]
+  if last and last.role == "assistant" and type(last.content) == "string" and not last.tool_calls then
+    local longer = {}
+    for name, value in pairs(last) do longer[name] = value end
+    longer.content = last.content .. so_far
+    out[#out] = longer
+  else
+    out[#out + 1] = { role = "assistant", content = so_far }
+  end
+  return setmetatable(out, debug.getmetatable(messages))
+end
+
+-- What the dialect makes of a request that goes on with a text. The request itself stays as policies left it.
+local function ask_to_continue(ask, req, model, so_far, needs)
+  local messages = rawget(req, "messages")
+  rawset(req, "messages", with_prefill(messages, so_far))
+  local ok, r = pcall(ask, req, model)
+  rawset(req, "messages", messages)
+  if not ok then error(r, 0) end
+  if type(r) == "table" and type(r.body) == "table" then
+    for name, value in pairs(needs or {}) do r.body[name] = value end
+  end
+  return r
+end
+
+local function as_text(x, ask, model, r, same, read, continues)
   local body = r.body
   if type(body) == "string" then return body end
   if type(body) ~= "table" then error("the dialect's request returned no body", 0) end
   local sent = same and rawget(x[REQ], "body")
   if not sent then return host.json.encode(body) end
   local was = body
-  if x[ROUTE].touched then
+  if x[ROUTE].touched or continues then
     was = ask(untouched(x, read), model).body
     if type(was) ~= "table" then was = {} end
   end
@@ -68,20 +96,21 @@ end
 
 -- What the dialect wants to send: path, { name, value, name, value ... }, body text, whether the answer's bytes pass, whether it streams, how many
 -- choices; or the dialect's verdict. A header's value may be a list whose parts (texts, secrets) C joins. same: front and provider speak the same;
--- may_pass: nobody here needs to understand the answer.
-function M.request(x, ask, model, same, may_pass, read)
+-- may_pass: nobody here needs to understand the answer. so_far: the text that it is to go on with, if any; needs: what the body must say for that.
+function M.request(x, ask, model, same, may_pass, read, so_far, needs)
   local try, answer = x[TRY], x[ANSWER]
   local req = try or x[REQ]
   if not ask then return verdict.reject(400, "operation_not_supported", ("the model \"%s\" makes no embeddings"):format(model.name)) end
   local n = choices(req)
   if n > CHOICES_MAX then return verdict.reject(400, "param_invalid", ("'n' is at most %d here"):format(CHOICES_MAX)) end
-  local r = ask(req, model)
+  local r
+  if so_far then r = ask_to_continue(ask, req, model, so_far, needs) else r = ask(req, model) end
   if verdict.is(r) then return r end
   check(r)
   local pass = same and may_pass and answer ~= nil
   local stream = not (pass and not answer.stream and as_document(r))
   if answer then answer.n = n end
-  return r.path, header_list(r.headers or {}, try), as_text(x, ask, model, r, same, read), pass, stream, n
+  return r.path, header_list(r.headers or {}, try), as_text(x, ask, model, r, same, read, so_far ~= nil), pass, stream, n
 end
 
 -- ---- rare events

@@ -1,5 +1,5 @@
 /* The stream machine among policies that do everything they may, under events in any order: hooks that wait, call services, open gates, fail, fall back,
- * stop; filters that hold; tool calls; monitors. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
+ * stop; filters that hold; tool calls; monitors; answers held back, gone on with by another model, hedged. Whatever comes, the client gets one end at most, what was begun is ended, and nothing is left. */
 #include "stream/stream.h"
 
 #include "base/log.h"
@@ -16,7 +16,7 @@ struct chaos {
     uint64_t now, wake;
     struct list services;                              /* under way (service_call.link) */
     unsigned attempts, ends_of_attempts, heads, ends, closed;
-    bool upstream, headed, slow, waits, gone, wants_body;
+    bool upstream[UPSTREAMS_MAX], headed[UPSTREAMS_MAX], slow, waits, gone, wants_body;
 };
 
 /* ---- a host that checks what it is asked for */
@@ -24,7 +24,7 @@ struct chaos {
 static uint64_t h_now(void *o) { return ((struct chaos *)o)->now; }
 static void h_read_body(void *o) { ((struct chaos *)o)->wants_body = true; }
 static void h_wake(void *o, uint64_t at) { ((struct chaos *)o)->wake = at; }
-static void h_flow(void *o) { CHECK(((struct chaos *)o)->upstream); }
+static void h_flow(void *o, unsigned which) { CHECK(((struct chaos *)o)->upstream[which]); }
 
 static void h_reply(void *o, int status, const struct header *h, size_t n, struct buf *body)
 {
@@ -63,28 +63,28 @@ static void h_end(void *o)
     CHECK_INT(1, ++p->ends);
 }
 
-static int h_attempt(void *o, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int h_attempt(void *o, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
     struct chaos *p = o;
 
     (void)ca, (void)connect_ms;
-    CHECK(!p->upstream && want->target && want->url);
+    CHECK(!p->upstream[which] && want->target && want->url);
     if (p->now % 13 == 0)
         return -1;
     p->attempts++;
-    p->upstream = true;
-    p->headed = false;
+    p->upstream[which] = true;
+    p->headed[which] = false;
     return 0;
 }
 
-static void end_attempt(struct chaos *p)
+static void end_attempt(struct chaos *p, unsigned which)
 {
-    CHECK(p->upstream);
-    p->upstream = false;
+    CHECK(p->upstream[which]);
+    p->upstream[which] = false;
     p->ends_of_attempts++;
 }
 
-static void h_cancel(void *o) { end_attempt(o); }
+static void h_cancel(void *o, unsigned which) { end_attempt(o, which); }
 
 static int h_service(void *o, struct service_call *w)
 {
@@ -139,10 +139,13 @@ static const char file[] =
     "  prompt = { reject = true, reply = true, gate = true }, attempt = { reject = true, gate = true }, fallback = { reject = true, reply = true, words = true },\n"
     "  response = { reject = true }, tool_call = { reject = true, stop = true, drop = true }, finish = { stop = true }, log = {},\n"
     "}\n"
+    "local function hooks_of(P)\n"
+    "  for hook, m in pairs(may) do P[hook] = function(_, ctx) return act(hook, m, ctx) end end\n"
+    "  return P\n"
+    "end\n"
     "local function policy(name, more)\n"
     "  more.name = name\n"
-    "  local P = sluice.policy(more)\n"
-    "  for hook, m in pairs(may) do P[hook] = function(_, ctx) return act(hook, m, ctx) end end\n"
+    "  local P = hooks_of(sluice.policy(more))\n"
     "  P.filter = {\n"
     "    { match = sluice.match.email, replace = function() return act('filter', { reject = true, stop = true, drop = true }) end },\n"
     "    { unit = 'word', text = function(s) local v = act('filter', { reject = true, stop = true, drop = true }) if v == 7 then v = nil end return v end },\n"
@@ -157,12 +160,23 @@ static const char file[] =
     "local front = { name = 'f', methods = 'GET', done = 'done\\n\\n', content = { before = 'data: ', after = '\\n\\n' }, reasoning = { before = 'data: ', after = '\\n\\n' },\n"
     "  tool = { before = 'data: ', after = '\\n\\n' }, finish = { before = 'data: ', after = '\\n\\n' },\n"
     "  read = function(req) req.messages = { { role = 'user', content = 'x' } } end, error = function(err) return { code = err.code } end }\n"
+    "local lean = hooks_of(sluice.policy { name = 'lean', on_error = 'open' })\n"
+    "lean.filter = { { text = function(s, ctx, part) if part.last then return s end return s:sub(1, -3), s:sub(-2) end },\n"
+    "  { unit = 'word', parallel = 3, check = function() return act('filter', { reject = true, stop = true }) end } }\n"
+    "local policies = { policy('one', { on_error = 'open' }), policy('two', { mode = 'monitor' }),\n"
+    "  sluice.only_if(function() return random(2) == 1 end, policy('three', {})), policy('four', { on_error = { filter = 'open', prompt = 'open' } }) }\n"
+    "local function route(path, more)\n"
+    "  more.path, more.front, more.target, more.heartbeat, more.policies = path, front, { 'a', 'b' }, '300ms', more.policies or policies\n"
+    "  more.timeout = { total = '20s', first_token = '2s', gap = '2s' }\n"
+    "  return more\n"
+    "end\n"
     "return sluice.config { api = 1, listen = ':0', services = { judge = { url = 'http://j.test' } },\n"
-    "  models = { a = { provider = 'openai', url = 'http://a.test/v1', model = 'x' }, b = { provider = 'openai', url = 'http://b.test/v1', model = 'x' },\n"
+    "  models = { a = { provider = 'openai', url = 'http://a.test/v1', model = 'x', prefill = true }, b = { provider = 'openai', url = 'http://b.test/v1', model = 'x', prefill = { go_on = true } },\n"
     "    lua = { answer = function(req, out) out:text 'hello ' act('model', {}) out:text 'you@example.com' return act('model', { reject = true }) end } },\n"
-    "  routes = { r = { path = '/r', front = front, target = { 'a', 'b' }, heartbeat = '300ms', timeout = { total = '20s', first_token = '2s', gap = '2s' }, policies = {\n"
-    "    policy('one', { on_error = 'open' }), policy('two', { mode = 'monitor' }),\n"
-    "    sluice.only_if(function() return random(2) == 1 end, policy('three', {})), policy('four', { on_error = { filter = 'open', prompt = 'open' } }) } } } }\n";
+    "  routes = { r = route('/r', {}), w = route('/w', { prerelease = { chars = 12, time = '400ms' } }),\n"
+    "    c = route('/c', { prerelease = { chars = 3 }, on_death = 'continue', policies = { lean, policies[2] } }),\n"
+    "    h = route('/h', { hedge = { after = '20ms', budget = '100%' }, prerelease = { chars = 20 }, policies = { lean, policies[2] } }),\n"
+    "    i = route('/i', { hedge = { after = '20ms', budget = '100%' }, on_death = 'continue' }) } }\n";
 
 static const char *const pieces[] = {
     "data: {\"choices\":[{\"delta\":{\"content\":\"hello you@exam\"}}]}\n\n",
@@ -191,7 +205,7 @@ static void answer_service(struct chaos *p, uint64_t *lot)
     stream_service_answer(p->stream, w);
 }
 
-static void upstream_says(struct chaos *p, uint64_t *lot)
+static void upstream_says(struct chaos *p, unsigned which, uint64_t *lot)
 {
     static const enum reason ends[] = { REASON_DONE, REASON_RESET, REASON_CONNECT_FAILED, REASON_CONNECT_TIMEOUT };
     struct header type = { "Content-Type", "text/event-stream" };
@@ -199,13 +213,13 @@ static void upstream_says(struct chaos *p, uint64_t *lot)
     unsigned what = (unsigned)(check_random(lot) % 20);
 
     if (what == 0) {
-        end_attempt(p);
-        stream_upstream_end(p->stream, ends[check_random(lot) % 4], "");
-    } else if (!p->headed) {
-        p->headed = true;
-        stream_upstream_head(p->stream, check_random(lot) % 4 ? 200 : 503, &type, 1);
+        end_attempt(p, which);
+        stream_upstream_end(p->stream, which, ends[check_random(lot) % 4], "");
+    } else if (!p->headed[which]) {
+        p->headed[which] = true;
+        stream_upstream_head(p->stream, which, check_random(lot) % 4 ? 200 : 503, &type, 1);
     } else {
-        stream_upstream_bytes(p->stream, bytes, strlen(bytes));
+        stream_upstream_bytes(p->stream, which, bytes, strlen(bytes));
     }
 }
 
@@ -219,14 +233,14 @@ static void tick(struct chaos *p)
 
 static void step(struct chaos *p, uint64_t *lot)
 {
-    unsigned what = (unsigned)(check_random(lot) % 40);
+    unsigned what = (unsigned)(check_random(lot) % 40), which = (unsigned)(check_random(lot) % UPSTREAMS_MAX);
 
     vm_set_now(world.vm, p->now, 1700000000000);
     if (p->wants_body) {
         p->wants_body = false;
         stream_body(p->stream, "", 0);
-    } else if (what < 20 && p->upstream) {
-        upstream_says(p, lot);
+    } else if (what < 20 && p->upstream[which]) {
+        upstream_says(p, which, lot);
     } else if (what < 26 && !list_empty(&p->services)) {
         answer_service(p, lot);
     } else if (what == 26) {
@@ -247,13 +261,14 @@ static void step(struct chaos *p, uint64_t *lot)
 static void run(uint64_t seed)
 {
     struct http_request r = { .method = seed % 17 ? "GET" : seed % 2 ? "HEAD" : "OPTIONS", .path = "/r", .query = "q=x", .minor = 1, .ip = "192.0.2.7" };
-    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = world.g->routes[0].fronts[0], .request = &r, .trace = seed % 2 };
+    const struct route *route = &world.g->routes[seed % world.g->n_routes];
+    struct stream_facts facts = { .id = "s", .ip = "192.0.2.7", .front = route->fronts[0], .request = &r, .trace = seed % 2 };
     struct chaos p = { .now = 1000 + seed * 100000 };
     uint64_t lot = seed * 2654435761u + 1;
 
     list_init(&p.services);
     vm_set_now(world.vm, p.now, 1700000000000);
-    stream_open(&p.stream, &host, &p, world.g, &world.g->routes[0], &facts, &metrics);
+    stream_open(&p.stream, &host, &p, world.g, route, &facts, &metrics);
     for (int i = 0; i < 20000 && !p.closed; i++)
         step(&p, &lot);
     if (!p.closed)
@@ -285,10 +300,16 @@ static void whatever_comes_ends_once(void)
         }
     }
     lua_gc(vm_lua(world.vm), LUA_GCCOLLECT);
-    printf("   %d runs: %lld killed, %lld bytes in Lua, %lld after half of them\n", RUNS, (long long)metrics_get(&metrics, METRIC_lua_killed),
-           (long long)vm_memory(world.vm), (long long)before);
+    printf("   %d runs: %lld killed, %lld dropped, %lld went on, %lld of %lld hedges won, %lld bytes in Lua, %lld after half of them\n", RUNS,
+           (long long)metrics_get(&metrics, METRIC_lua_killed), (long long)metrics_get(&metrics, METRIC_prerelease_drops),
+           (long long)metrics_get(&metrics, METRIC_upstream_continues), (long long)metrics_get(&metrics, METRIC_hedges_won),
+           (long long)metrics_get(&metrics, METRIC_hedges_started), (long long)vm_memory(world.vm), (long long)before);
     CHECK(vm_memory(world.vm) < before + before / 4);
     CHECK_INT(0, metrics_get(&metrics, METRIC_streams_open));
+    CHECK(metrics_get(&metrics, METRIC_prerelease_drops) > 0);   /* it was what it says it is */
+    CHECK(metrics_get(&metrics, METRIC_upstream_continues) > 0);
+    CHECK(metrics_get(&metrics, METRIC_hedges_won) > 0);
+    CHECK(metrics_get(&metrics, METRIC_hedges_won) < metrics_get(&metrics, METRIC_hedges_started));
     world_close(&world);
 }
 

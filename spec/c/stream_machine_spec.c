@@ -71,10 +71,11 @@ static void h_end(void *o)
     p->end_kind = END_STREAM;
 }
 
-static int h_attempt(void *o, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int h_attempt(void *o, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
     struct play *p = o;
 
+    (void)which;
     (void)want;
     (void)ca;
     (void)connect_ms;
@@ -83,31 +84,34 @@ static int h_attempt(void *o, const struct upstream_request *want, const char *c
     return 0;
 }
 
-static void h_cancel(void *o)
+static void h_cancel(void *o, unsigned which)
 {
     struct play *p = o;
 
+    (void)which;
     CHECK(p->attempted && !p->cancelled && !p->finished);
     p->cancelled = true;
 }
 
-static void h_finish(void *o)
+static void h_finish(void *o, unsigned which)
 {
     struct play *p = o;
 
+    (void)which;
     CHECK(p->attempted && !p->cancelled && !p->finished);
     p->finished = true;
 }
 
-static void h_hold(void *o)
+static void h_hold(void *o, unsigned which)
 {
     struct play *p = o;
 
+    (void)which;
     CHECK(p->attempted && !p->cancelled);
     p->held = true;
 }
 
-static void h_release(void *o) { ((struct play *)o)->held = false; }
+static void h_release(void *o, unsigned which) { (void)which, ((struct play *)o)->held = false; }
 static void h_wake(void *o, uint64_t at) { ((struct play *)o)->wake = at; }
 
 static void h_closed(void *o)
@@ -181,7 +185,7 @@ static void begin_stream(struct play *p, const char *name)
     struct header type = { "Content-Type", "text/event-stream" };
 
     begin(p, name);
-    stream_upstream_head(p->stream, 200, &type, 1);
+    stream_upstream_head(p->stream, 0, 200, &type, 1);
 }
 
 static bool wants_more(const struct play *p) { return p->attempted && !p->cancelled && !p->finished && !p->closed; }
@@ -193,7 +197,7 @@ static void feed(struct play *p, const char *bytes, size_t len)
     tick_until_still(p);
     if (wants_more(p) && len) {
         memcpy(copy, bytes, len);
-        stream_upstream_bytes(p->stream, copy, len);
+        stream_upstream_bytes(p->stream, 0, copy, len);
     }
     free(copy);
 }
@@ -202,7 +206,7 @@ static void end_upstream(struct play *p, enum reason why)
 {
     tick_until_still(p);
     if (wants_more(p))
-        stream_upstream_end(p->stream, why, "");
+        stream_upstream_end(p->stream, 0, why, "");
     tick_until_still(p);
 }
 
@@ -409,8 +413,8 @@ static void clients_leave_at_every_point(void)
             begin(&p, filtered ? "all" : "plain");
             if (n > 0) {
                 struct header type = { "content-type", "text/event-stream; charset=utf-8" };
-                stream_upstream_head(p.stream, 200, &type, 1);
-                stream_upstream_bytes(p.stream, bytes.data, n);        /* no tick: a filter may be waiting */
+                stream_upstream_head(p.stream, 0, 200, &type, 1);
+                stream_upstream_bytes(p.stream, 0, bytes.data, n);        /* no tick: a filter may be waiting */
             }
             if (!p.closed && !p.ends) {
                 p.gone = true;
@@ -436,7 +440,7 @@ static void shutdown_at_every_point(void)
 
             begin_stream(&p, filtered ? "all" : "plain");
             if (n)
-                stream_upstream_bytes(p.stream, bytes.data, n);
+                stream_upstream_bytes(p.stream, 0, bytes.data, n);
             stream_shutdown(p.stream, REASON_SHUTTING_DOWN);
             over(&p);
             CHECK(p.cancelled);

@@ -4,6 +4,9 @@ import assert from "node:assert/strict";
 import net from "node:net";
 import { News } from "./news.mjs";
 
+// What may stand between events.
+const COMMENTS = [": keep-alive", ": continued"];
+
 export class Client {
   news = new News();
   answers = [];                        // in the order they were asked for
@@ -233,11 +236,11 @@ export class Answer {
     return this.#at < this.events.length ? this.events[this.#at++] : null;
   }
 
-  // The next event must be a token: its text. Heartbeats before it are skipped.
+  // The next event must be a token: its text. Comments before it are skipped.
   async token() {
     for (;;) {
       const e = await this.event();
-      if (e === ": keep-alive") continue;
+      if (COMMENTS.includes(e)) continue;
       assert.ok(e?.startsWith('data: {"token":'), `a token was due, came ${JSON.stringify(e)}`);
       return JSON.parse(e.slice(6)).token;
     }
@@ -263,7 +266,7 @@ export class Answer {
     let comments = 0, end = null;
     for (const e of this.events) {
       assert.equal(end, null, `an event after the terminal one: ${JSON.stringify(e)}`);
-      if (e === ": keep-alive") {
+      if (COMMENTS.includes(e)) {
         comments++;
         continue;
       }

@@ -15,13 +15,13 @@ return sluice.config { api = 1, listen = "[::1]:4001", trusted_proxies = "10.0.0
   services = { judge = { url = "http://127.0.0.1:8000/", auth = sluice.secret "JUDGE_TOKEN", connect = "100ms", max_parallel = 5, ca = "ca.pem" }, lua = function() end,
     shared = { url = "redis://[::1]/7", auth = sluice.secret "JUDGE_TOKEN", user = "gateway" } },
   models = {
-    slow = { provider = "openai", model = "m-1", key = sluice.secret "MODEL_KEY", timeout = { gap = "5s" }, ca = "ca.pem", options = { usage = false },
+    slow = { provider = "openai", model = "m-1", key = sluice.secret "MODEL_KEY", timeout = { gap = "5s" }, ca = "ca.pem", options = { usage = false }, prefill = { go = true },
       max_parallel = 9, breaker = { failures = 2 }, probe = { path = "/models", every = "5s" }, retry = { times = 2 } },
     both = { pool = { "slow", "fast" }, balance = "least_busy", weights = { slow = 2 }, affinity = "key" },
     fast = { answer = function() end },
   },
   routes = {
-    chat = { path = { "/b", "/a" }, front = "token", models = { "slow", best = { "slow", "fast" } }, target = { "slow", "fast" }, timeout = { total = "90s" }, heartbeat = "5s", retry = { times = 1 }, policies = {
+    chat = { path = { "/b", "/a" }, front = "token", models = { "slow", best = { "slow", "fast" } }, target = { "slow", "fast" }, timeout = { total = "90s" }, heartbeat = "5s", prerelease = { chars = 9, time = "1s" }, on_death = "continue", hedge = { after = "800ms" }, retry = { times = 1 }, policies = {
       { P, name = "q", mode = "monitor", on_error = { prompt = "open" }, key = sluice.secret "JUDGE_TOKEN", on = function() end, match = { sluice.match.email, "%d" }, names = { "x", "y" },
         map = { b = { 1, 2 }, a = "A b" }, judge = "judge" },
       sluice.only_if(function() return true end, P), { P, name = "gone", mode = "off" } } },
@@ -54,14 +54,15 @@ test("config --json: all that was understood, in an order that stays", () => {
   assert.deepEqual(c.models, {
     both: { pool: ["slow", "fast"], balance: "least_busy", weights: { slow: 2, fast: 1 }, affinity: "key" },
     fast: { answer: "<function c/g.lua:14>", breaker: { failures: 5, window: "10s", open: "10s" } },
-    slow: { provider: "openai", model: "m-1", url: "https://api.openai.com/v1", key: "<secret MODEL_KEY>", ca: "c/ca.pem", timeout: { gap: "5s" }, options: { usage: false },
+    slow: { provider: "openai", model: "m-1", url: "https://api.openai.com/v1", key: "<secret MODEL_KEY>", ca: "c/ca.pem", timeout: { gap: "5s" }, prefill: { go: true }, options: { usage: false },
       max_parallel: 9, breaker: { failures: 2, window: "10s", open: "10s" }, probe: { url: "https://api.openai.com/v1/models", every: "5s", timeout: "2s", healthy: 2, unhealthy: 3 },
       retry: { times: 2, backoff: "200ms", max: "5s" } },
   });
   assert.deepEqual(Object.keys(c.models), ["both", "fast", "slow"]);
   assert.deepEqual(Object.keys(c.routes), ["chat", "page"]);
   const { policies, ...chat } = c.routes.chat;
-  assert.deepEqual(chat, { path: ["/b", "/a"], front: "token", models: { best: ["slow", "fast"], slow: ["slow"] }, target: ["slow", "fast"], timeout: { connect: "10s", first_token: "60s", gap: "60s", total: "90s" }, heartbeat: "5s", retry: { times: 1, backoff: "200ms", max: "5s" }, off: ["gone"] });
+  assert.deepEqual(chat, { path: ["/b", "/a"], front: "token", models: { best: ["slow", "fast"], slow: ["slow"] }, target: ["slow", "fast"], timeout: { connect: "10s", first_token: "60s", gap: "60s", total: "90s" }, heartbeat: "5s",
+    prerelease: { chars: 9, time: "1s" }, on_death: "continue", hedge: { after: "800ms", budget: "10%" }, retry: { times: 1, backoff: "200ms", max: "5s" }, off: ["gone"] });
   assert.deepEqual(policies[0], {
     name: "q", policy: "p", at: "c/g.lua:2", mode: "monitor", on_error: { open: ["prompt"] },
     options: { judge: "<service judge>", key: "<secret JUDGE_TOKEN>", map: { a: "A b", b: [1, 2] }, match: '<match email, pattern "%d">', names: ["x", "y"], on: "<function c/g.lua:18>", size: "64kb", time: "60s" },

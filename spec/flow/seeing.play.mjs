@@ -182,6 +182,22 @@ play("a trace tells each hook, gate, try and filter of the next exchange, in tim
   for (const word of ["quick", "question", "wait ", "über"]) assert.ok(!t.out.slice(t.out.indexOf("\n", 100)).replaceAll("waited", "").includes(word), word);
 });
 
+play("a trace of a hedge: both tries, each with its own beginning and end", async (stage) => {
+  const up = await stage.upstream();
+  const { g, begin } = await stageOf(stage, file({ upstream: up.url, route: 'hedge = { after = "50ms", budget = "100%" }' }));
+  for (const winner of [0, 1]) {
+    const t = await begun(g, begin);
+    const a = await g.ask("x", {});
+    const calls = [await up.call(), await up.call()];
+    await calls[winner].tell(["a", "b"]);
+    assert.equal((await a.all()).text, "ab");
+    await t.ended();
+    const rows = table(t.out), did = (what) => rows.find((r) => r.what === what).did;
+    assert.match(did(`try ${winner + 1}`), /^answered; 2 pieces, the first after \d+ ms$/);
+    assert.match(did(`try ${2 - winner}`), winner === 0 ? /^hedge, cancelled after \d+ ms$/ : /^gave way to try 2 after \d+ ms$/);
+  }
+});
+
 play("a trace of a refusal and of an error: the code or the kind, never the message", async (stage) => {
   const up = await stage.upstream();
   const { g, begin } = await stageOf(stage, traced(up));

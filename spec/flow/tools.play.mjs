@@ -329,6 +329,20 @@ return sluice.config { api = 1, listen = ":4001",
   assert.deepEqual(data.routes[0].policies.map((x) => x.mode), ["enforce", "enforce", "monitor"]);
 });
 
+test("explain: second tries", () => {
+  p.write("t.lua", `local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":4001", models = { a = { provider = "anthropic", model = "x" } },
+  routes = { r = { path = "/r", front = "token", target = "a", prerelease = { chars = 400, time = "500ms" }, on_death = "continue", hedge = { after = "800ms" } } } }
+`);
+  const r = p.sluice("explain", "t.lua");
+  assert.equal(r.err, "");
+  const lines = r.out.split("\n").map((l) => l.trim().replace(/ {2,}/g, " | "));
+  for (const line of ["held back | the beginning of an answer, until it has 400 characters or 500ms have passed", "on death | the next model goes on with the text so far",
+    "hedge | a second try after 800ms without text, for at most 10% of the requests"]) assert.ok(lines.includes(line), `${line} in\n${r.out}`);
+  const [route] = JSON.parse(p.sluice("explain", "t.lua", "--json").out).routes;
+  assert.deepEqual([route.prerelease, route.on_death, route.hedge], [{ chars: 400, time: "500ms" }, "continue", { after: "800ms", budget: "10%" }]);
+});
+
 test("explain: a route that is not there, a file with mistakes, no file", () => {
   p.write("g.lua", GATEWAY);
   const r = p.sluice("explain", "g.lua", "chta", { SOME_KEY: "x1234" });

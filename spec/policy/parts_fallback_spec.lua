@@ -165,7 +165,7 @@ describe("a retry", function()
   it("ends with the client", function()
     local g = gateway 'retry = { times = 5, backoff = "3s" }, jitter = 0'
     local x = g:start { q = "x" }
-    x:take(x.world:head(x.id, 503))
+    x:take(x.world:head(x.id, x.last.which, 503))
     x:take(x.world:gone(x.id))
     assert.is_true(x.closed)
     assert.equal(1, #x.upstream)

@@ -246,7 +246,7 @@ describe("a breaker", function()
     g:advance "5s"
     local trial = g:start { q = "x" }
     assert.equal("plain", asked(g:start { q = "x" }))
-    trial:step "a"
+    trial:step(trial.last, "a")
     assert.equal("eu", asked(g:start { q = "x" }))
     assert.equal("eu", asked(g:start { q = "x" }))
   end)
@@ -496,9 +496,9 @@ describe("retry", function()
     assert.equal("ok", r.text)
     assert.equal(4, r.comments)
     local x = g:start { q = "x" }
-    x:step(t.fail(503, { ["retry-after"] = "45" }))
+    x:step(x.last, t.fail(503, { ["retry-after"] = "45" }))
     x:pass(20000)
-    x:step(t.leave())
+    x:step(x.last, t.leave())
     x:pass(60000)
     x:read()
     assert.equal(1, #x.upstream)

@@ -30,6 +30,11 @@
     X(breakers_opened,        "times the breaker of a model opened")                      \
     X(probes_total,           "health probes of models")                                  \
     X(probes_failed,          "health probes without an answer, or with a status from 500 on") \
+    X(hedges_started,         "second tries that were started beside a slow first one")   \
+    X(hedges_won,             "of these, answered first")                                 \
+    X(hedges_unpaid,          "hedges that were due, but over their route's budget")      \
+    X(upstream_continues,     "tries that went on with the text of one that died")        \
+    X(prerelease_drops,       "tries whose text was told, held back and never sent")      \
     X(upstream_pauses,        "times an upstream was paused for a slow client")           \
     X(monitor_findings,       "policies in monitor mode that would have refused or changed an answer, or failed") \
     X(lua_calls,              "entries into Lua")                                         \

@@ -133,7 +133,8 @@ void exchange_answer_verdict(struct exchange *x, struct call *c, const struct mo
 const char *exchange_output(struct call *c, size_t *len);
 
 /* The upstream request that the model's dialect makes of req. Owned. 0; or -1 and *f: what the dialect cannot say (400), or our mistake. may_pass: nobody
- * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). */
+ * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). so_far: the model is to go on
+ * with this text; NULL: it begins. */
 struct upstream_request {
     const char *target;                                /* the model's name in the gateway file; constant */
     char *url;
@@ -144,7 +145,7 @@ struct upstream_request {
     bool stream;                                       /* the answer is a stream of events; else one document */
     unsigned n;                                        /* choices that were asked for, at least 1 */
 };
-int exchange_request(struct exchange *x, const struct model *m, bool may_pass, struct upstream_request *ret, struct failure *f);
+int exchange_request(struct exchange *x, const struct model *m, bool may_pass, const struct buf *so_far, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
 
 /* What a rare event means, as the dialect's event(event, out) says it, in order. 0; or -1: the dialect failed, told in the log. */
@@ -172,6 +173,7 @@ int exchange_embedded(struct exchange *x, const struct model *m, const char *bod
  * 0; or -1: the front failed, told in the log. */
 struct front_block { unsigned choice; enum channel channel; unsigned index; const struct buf *text; };   /* index: of all blocks and tool calls of the answer; text: all of it, where a front that gathers closes it */
 int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
+int exchange_front_again(struct exchange *x);          /* nothing of what was told has left: as if nothing were told */
 int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after);   /* before NULL: it cannot tell this channel */
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
 struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments; };

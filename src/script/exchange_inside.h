@@ -10,7 +10,7 @@
 
 /* Slots of the record; lua/sluice/record.lua names the same. */
 enum { X_REQ = 1, X_ROUTE, X_ID, X_TARGET, X_HEADERS, X_TAGS, X_VARS, X_SHARED, X_SUMMARY, X_EXTRA, X_OPENED, X_BAD_QUERY,
-       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_HELD, X_ANSWER, X_CTX };
+       X_PLAN, X_TRY, X_FAILURE, X_RESPONSE, X_FINISH, X_CALL, X_HELD, X_ANSWER, X_ASKED, X_CTX };
 
 /* Begins a call of a policy's: its log lines can name it. */
 void exchange_begin(struct exchange *x, struct call *c, unsigned budget_ms, int policy, const char *hook);

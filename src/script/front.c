@@ -188,6 +188,13 @@ int exchange_front_whole(struct exchange *x, const struct front_end *end, const 
     return run(&job);
 }
 
+int exchange_front_again(struct exchange *x)
+{
+    struct buf nothing = BUF_EMPTY;
+    struct front_job job = { .x = x, .what = "again", .ref = LUA_NOREF, .out = &nothing };
+    return run(&job);
+}
+
 int exchange_front_respond(struct exchange *x, struct buf *out)
 {
     struct front_job job = { .x = x, .what = "respond", .ref = x->front->respond_ref, .out = out };

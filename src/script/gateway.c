@@ -193,6 +193,8 @@ static void model(struct loaded *o, lua_State *L, struct model *m)
     m->url = read_text(o, L, "url");
     m->ca = read_text(o, L, "ca");
     read_clocks(L, &m->clocks);
+    m->prefill = read_flag(L, "prefill");
+    m->prefill_ref = read_reference(o, L, "prefill_with");
     m->answer_ref = read_reference(o, L, "answer");
     m->table_ref = read_reference(o, L, "table");
     m->dialect = dialect(o, L);

@@ -126,6 +126,8 @@ struct model {
     const char *url;                                   /* base URL without trailing '/' */
     const char *ca;                                    /* PEM file or NULL */
     struct clocks clocks;                              /* 0: the route's */
+    bool prefill;                                      /* goes on with a last message of the assistant ... */
+    int prefill_ref;                                   /* ... when this stands in the body of its request; LUA_NOREF: nothing */
     int answer_ref;                                    /* function(req, out) of a Lua model, else LUA_NOREF */
     int table_ref;                                     /* the whole normalised table: model, key, ... (for request_ref) */
 };
@@ -170,6 +172,17 @@ struct filter {
     bool overflow_release;                             /* else: stop with policy_error */
 };
 
+struct window {                                        /* text is held until it is so long, or so old; both 0: it leaves at once */
+    size_t chars;
+    uint64_t ms;
+};
+
+struct hedge {                                         /* a second try beside one that gave no text in time */
+    uint64_t after;                                    /* ms */
+    unsigned budget;                                   /* of 10000 requests, so many may be hedged */
+    unsigned credit;                                   /* earned by requests, 10000 for one hedge; of this VM's thread */
+};
+
 struct route {
     const char *name;
     const char **paths;                                /* exact paths; for a files route its prefix */
@@ -181,6 +194,9 @@ struct route {
     struct clocks clocks;                              /* defaults: connect 10 s, first_token 60 s, gap 60 s, total 0 */
     uint64_t heartbeat;                                /* ms [15 s] */
     const struct retry *retry;                         /* NULL: none */
+    struct window prerelease;
+    struct hedge *hedge;                               /* NULL: none */
+    bool continues;                                    /* a model that dies behind text that was sent: another goes on with it */
     struct policy *policies;
     size_t n_policies;
     bool conditional;                                  /* one of them has an only_if */

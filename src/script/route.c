@@ -167,6 +167,12 @@ void read_route(struct loaded *o, lua_State *L, struct route *r)
     r->name = read_text(o, L, "name");
     r->files = read_text(o, L, "files");
     r->heartbeat = (uint64_t)read_number(L, "heartbeat");
+    r->prerelease = (struct window){ .chars = (size_t)read_number(L, "prerelease_chars"), .ms = (uint64_t)read_number(L, "prerelease_ms") };
+    if (read_number(L, "hedge_ms")) {
+        r->hedge = read_array(o, 1, sizeof *r->hedge);
+        *r->hedge = (struct hedge){ .after = (uint64_t)read_number(L, "hedge_ms"), .budget = (unsigned)read_number(L, "hedge_budget") };
+    }
+    r->continues = strcmp(read_text(o, L, "on_death") ? read_text(o, L, "on_death") : "", "continue") == 0;
     r->table_ref = read_reference(o, L, "table");
     r->retry = read_retry(o, L);
     r->n_plan = read_list(L, "plan");                  /* route plan */

@@ -28,6 +28,7 @@
 struct upstream {
     struct list link;                                  /* in ground->lingering once its answer is complete */
     struct visit *visit;                               /* NULL: lingering */
+    unsigned which;                                    /* of its stream's upstreams */
     struct fetch *fetch;
     uint64_t since;                                    /* lingering since */
     size_t bytes;                                      /* received while lingering */
@@ -39,7 +40,7 @@ struct visit {
     struct generation *generation;                     /* the one it began with */
     struct conn *conn;                                 /* NULL: the client's side is over */
     struct stream *stream;
-    struct upstream *upstream;
+    struct upstream *upstream[UPSTREAMS_MAX];
     uv_timer_t alarm;
     const char *traced;                                /* its route's name, when its time line is kept; else NULL */
 };
@@ -88,7 +89,7 @@ static void on_head(void *owner, int status, const struct header *headers, size_
         snprintf(seconds, sizeof seconds, "%lld", (long long)date_retry_after(plain[i].value, time(NULL)));
         plain[i].value = seconds;
     }
-    stream_upstream_head(entered(u->visit), status, plain, n);
+    stream_upstream_head(entered(u->visit), u->which, status, plain, n);
 }
 
 static void drop(struct upstream *u)
@@ -102,7 +103,7 @@ static void on_bytes(void *owner, const char *bytes, size_t len)
     struct upstream *u = owner;
 
     if (u->visit) {
-        stream_upstream_bytes(entered(u->visit), bytes, len);
+        stream_upstream_bytes(entered(u->visit), u->which, bytes, len);
         return;
     }
     u->bytes += len;
@@ -116,12 +117,13 @@ static void on_done(void *owner, enum fetch_end end, const char *text)
 {
     struct upstream *u = owner;
     struct visit *v = u->visit;
+    unsigned which = u->which;
 
     drop(u);
     if (!v)
         return;
-    v->upstream = NULL;
-    stream_upstream_end(entered(v), reason_of(end), text);
+    v->upstream[which] = NULL;
+    stream_upstream_end(entered(v), which, reason_of(end), text);
 }
 
 static const struct fetch_events fetch_news = { on_head, on_bytes, on_done };
@@ -171,7 +173,7 @@ static void host_end(void *owner)
     conn_end(c);
 }
 
-static int host_attempt(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int host_attempt(void *owner, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
     struct visit *v = owner;
     struct upstream *u = mem_alloc(sizeof *u);
@@ -188,20 +190,21 @@ static int host_attempt(void *owner, const struct upstream_request *want, const 
 
     list_init(&u->link);
     u->visit = v;
+    u->which = which;
     if (fetch_start(&u->fetch, v->ground->ways.fetch, &request, &fetch_news, u) != 0) {
         free(u);
         return -1;
     }
-    v->upstream = u;
+    v->upstream[which] = u;
     return 0;
 }
 
-static void host_cancel(void *owner)
+static void host_cancel(void *owner, unsigned which)
 {
     struct visit *v = owner;
-    struct upstream *u = v->upstream;
+    struct upstream *u = v->upstream[which];
 
-    v->upstream = NULL;
+    v->upstream[which] = NULL;
     if (!u)
         return;
     fetch_cancel(u->fetch);
@@ -209,12 +212,12 @@ static void host_cancel(void *owner)
 }
 
 /* The transfer's last bytes ("0\r\n\r\n") let its connection serve again. */
-static void host_finish(void *owner)
+static void host_finish(void *owner, unsigned which)
 {
     struct visit *v = owner;
-    struct upstream *u = v->upstream;
+    struct upstream *u = v->upstream[which];
 
-    v->upstream = NULL;
+    v->upstream[which] = NULL;
     if (!u)
         return;
     u->visit = NULL;
@@ -240,18 +243,18 @@ static void host_service_cancel(void *owner, struct service_call *w)
     errand_cancel(w);
 }
 
-static void host_hold(void *owner)
+static void host_hold(void *owner, unsigned which)
 {
     struct visit *v = owner;
-    if (v->upstream)
-        fetch_hold(v->upstream->fetch);
+    if (v->upstream[which])
+        fetch_hold(v->upstream[which]->fetch);
 }
 
-static void host_release(void *owner)
+static void host_release(void *owner, unsigned which)
 {
     struct visit *v = owner;
-    if (v->upstream)
-        fetch_release(v->upstream->fetch);
+    if (v->upstream[which])
+        fetch_release(v->upstream[which]->fetch);
 }
 
 static void on_alarm(uv_timer_t *t)
@@ -301,7 +304,7 @@ static void host_closed(void *owner)
 {
     struct visit *v = owner;
 
-    assert(!v->conn && !v->upstream);
+    assert(!v->conn && !v->upstream[0] && !v->upstream[1]);
     if (v->traced)
         tell_trace(v);
     stream_free(v->stream);

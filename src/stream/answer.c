@@ -54,18 +54,22 @@ void answer_head(struct stream *s)
         stream_move(s, FLOW);
 }
 
-void answer_flush(struct stream *s)
+static void leave(struct stream *s, struct buf *bytes)
 {
-    if (s->out.len == 0)
-        return;
-    s->bytes_sent += s->out.len;
+    s->bytes_sent += bytes->len;
     s->last_sent = s->host->now(s->owner);
     if (s->client_gone) {
-        buf_free(&s->out);
+        buf_free(bytes);
         return;
     }
-    if (!s->host->write(s->owner, &s->out) && (s->state == CONNECT || s->state == FLOW))
+    if (!s->host->write(s->owner, bytes) && (s->state == CONNECT || s->state == FLOW))
         stream_wait(s, HELD_BY_CLIENT);
+}
+
+void answer_flush(struct stream *s)
+{
+    if (s->out.len && !window_holds(s))
+        leave(s, &s->out);
 }
 
 /* A Lua model that never sleeps must not pile up: leave for the client's sake as soon as this much is gathered. */
@@ -78,12 +82,29 @@ static void put_text(struct stream *s, const char *before, const char *after, co
     buf_puts(&s->out, after);
 }
 
-/* Text or a tool call is about to be told: from here on the answer is this try's. */
-static void begin_telling(struct stream *s)
+/* Unless a window holds it back, the answer is this try's from here on. */
+bool answer_begin(struct stream *s)
 {
+    bool first = !s->begun;
+
+    s->begun = true;
+    if (window_holds(s)) {
+        if (first)
+            window_begin(s);
+        return first;
+    }
     answer_head(s);
     if (!s->first_sent)
         s->first_sent = s->host->now(s->owner);
+    return first;
+}
+
+/* The chars of it are in s->out. */
+static void told(struct stream *s, size_t chars)
+{
+    window_told(s, chars);
+    if (s->out.len >= OUT_FLUSH)
+        answer_flush(s);
 }
 
 void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
@@ -109,14 +130,13 @@ void answer_text(struct stream *s, unsigned choice, enum channel channel, const 
     } else if (channel == CHANNEL_REASONING && !front->reasoning_before) {
         return;                                        /* this front cannot tell it */
     } else {
-        begin_telling(s);
+        answer_begin(s);
         if (channel == CHANNEL_REASONING)
             put_text(s, front->reasoning_before, front->reasoning_after, text, len);
         else
             put_text(s, front->content_before, front->content_after, text, len);
     }
-    if (s->out.len >= OUT_FLUSH)
-        answer_flush(s);
+    told(s, utf8_count(text, len));
 }
 
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len)
@@ -141,49 +161,62 @@ void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const 
 
     if (!s->streams) {
         whole_tool(s, &t);
-    } else if (s->front->tool_before) {
-        begin_telling(s);
+        return;
+    }
+    if (s->front->tool_before) {
+        answer_begin(s);
         put_tool(s, &t);
     } else if (s->front->tool_ref != LUA_NOREF) {
         told_tool(s, &t);
-    }                                                  /* else this front cannot tell it */
+    } else {
+        return;                                        /* this front cannot tell it */
+    }
+    if (s->state < LOGGING)
+        told(s, utf8_count(args->data ? args->data : "", args->len));
 }
 
-void answer_pass(struct stream *s, const char *bytes, size_t len, bool useful)
+void answer_pass(struct stream *s, const char *bytes, const struct piece *p)
 {
-    if (s->document) {                                 /* answer_done sends it */
-        buf_append(&s->early, bytes, len);
+    if (s->document || (!p->useful && !s->begun)) {    /* answer_done sends a document; formalities wait for the first text */
+        buf_append(&s->early, bytes, p->len);
         return;
     }
-    if (!useful && !s->first_sent) {
-        buf_append(&s->early, bytes, len);
-        return;
-    }
-    begin_telling(s);
+    answer_begin(s);
     buf_move(&s->out, &s->early);
-    buf_append(&s->out, bytes, len);
-    if (s->out.len >= OUT_FLUSH)
-        answer_flush(s);
+    buf_append(&s->out, bytes, p->len);
+    told(s, p->chars);
 }
 
 void answer_reset(struct stream *s)
 {
-    buf_free(&s->early);
-    whole_free(s);
+    window_drop(s);
+    answer_free(s);
     s->n_blocks = 0;
     s->sequence = 0;
 }
 
 void answer_free(struct stream *s)
 {
-    answer_reset(s);
+    buf_free(&s->early);
+    whole_free(s);
 }
 
+/* In its place among the events. */
+void answer_comment(struct stream *s, const char *text)
+{
+    buf_puts(&s->out, ": ");
+    buf_puts(&s->out, text);
+    buf_puts(&s->out, "\n\n");
+}
+
+/* What a window holds stays. */
 void answer_heartbeat(struct stream *s)
 {
+    struct buf beat = BUF_EMPTY;
+
     answer_head(s);
-    buf_puts(&s->out, ": keep-alive\n\n");
-    answer_flush(s);
+    buf_puts(&beat, ": keep-alive\n\n");
+    leave(s, &beat);
 }
 
 /* ---- the end, when it is a good one */
@@ -199,7 +232,7 @@ static void end_simply(struct stream *s)
 
 static void end_passing(struct stream *s)
 {
-    begin_telling(s);
+    answer_begin(s);
     buf_move(&s->out, &s->early);
     if (*s->model->dialect->done) {
         buf_puts(&s->out, "data: ");
@@ -225,21 +258,22 @@ void answer_document(struct stream *s, struct buf *body)
 /* The answer is over; false: telling it failed, and so did the stream. */
 static bool end_well(struct stream *s)
 {
-    if (s->document)
+    if (s->document) {
         answer_document(s, &s->early);
-    else if (!s->streams)
-        return whole_send(s);
-    else if (s->pass)
-        end_passing(s);
-    else if (s->front->finish_ref == LUA_NOREF) {
-        answer_head(s);
-        end_simply(s);
-    } else if (!told_finish(s))
-        return false;
-    if (s->status == 200 && s->head_sent) {
-        answer_flush(s);
-        s->host->end(s->owner);
+        return true;
     }
+    if (!s->streams)
+        return whole_send(s);
+    if (s->pass)
+        end_passing(s);
+    else if (s->front->finish_ref == LUA_NOREF)
+        end_simply(s);
+    else if (!told_finish(s))
+        return false;
+    window_release(s);
+    answer_head(s);
+    answer_flush(s);
+    s->host->end(s->owner);
     return true;
 }
 
@@ -293,7 +327,7 @@ void answer_options(struct stream *s)
 /* A policy's own answer: in the route's dialect when it is a good one, plain otherwise (a preflight's 204, a redirect). */
 void answer_reply(struct stream *s, const struct verdict *v)
 {
-    if (v->status == 200 && !s->head_only) {
+    if ((v->status == 200 || s->head_sent) && !s->head_only) {   /* a status that was told stays */
         answer_text(s, 0, CHANNEL_CONTENT, v->text.data, v->text.len);
         answer_done(s, REASON_REPLIED);
         return;
@@ -335,6 +369,8 @@ void answer_failure(struct stream *s, struct failure *f)
 {
     struct buf body = BUF_EMPTY;
 
+    window_drop(s);
+    s->released = true;                                /* the failure itself is not held */
     if (s->exchange_ok)
         exchange_shape_error(&s->exchange, f, trace_error_hook, s);
     if (s->head_sent) {

@@ -22,10 +22,11 @@ void stream_close(struct stream *s, enum reason why)
     s->held = 0;
     s->sieving = false;
     if (why == REASON_DONE && s->upstream_open) {
-        s->host->finish(s->owner);
+        s->host->finish(s->owner, s->which);
         s->upstream_open = false;
     }
     source_stop(s);
+    hedge_drop(s);
     exchange_release(&s->exchange);
     if (s->trace)
         trace_try_over(s, why);

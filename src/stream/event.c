@@ -14,95 +14,6 @@
 #include "stream/inside.h"
 #include "wire/json.h"
 
-/* ---- pieces */
-
-static void add_piece(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len)
-{
-    s->pieces[s->n_pieces++] = (struct piece){ .kind = kind, .choice = (unsigned char)choice, .channel = c, .off = off, .len = len };
-}
-
-void event_begin(struct stream *s)
-{
-    s->n_pieces = s->piece_at = 0;
-    s->texts.len = 0;
-}
-
-static void end_block(struct stream *s, unsigned choice)
-{
-    struct choice *c = &s->choices[choice];
-
-    if (c->in_block)
-        add_piece(s, PIECE_LAST, choice, c->block, 0, 0);
-    c->in_block = false;
-}
-
-/* A change of channel ends the block before it: what filters hold of that must leave first. */
-static void enter_block(struct stream *s, unsigned choice, enum channel channel)
-{
-    struct choice *c = &s->choices[choice];
-
-    if (c->in_block && c->block != channel)
-        end_block(s, choice);
-    c->in_block = true;
-    c->block = channel;
-}
-
-static void count_token(struct stream *s)
-{
-    if (s->tokens == 0) {
-        s->due[CLOCK_FIRST_TOKEN] = 0;
-        if (s->trace)
-            trace_first(s);
-        pick_answers(s);
-    }
-    s->tokens++;
-    metrics_add(s->metrics, METRIC_tokens_total, 1);
-}
-
-void event_text(struct stream *s, unsigned choice, enum channel c, size_t off)
-{
-    size_t len = s->texts.len - off;
-
-    if (len == 0)
-        return;
-    enter_block(s, choice, c);
-    add_piece(s, PIECE_TEXT, choice, c, off, len);
-    count_token(s);
-}
-
-static void end_choice(struct stream *s, unsigned choice)
-{
-    struct choice *c = &s->choices[choice];
-
-    for (enum channel channel = 0; channel < CHANNEL_COUNT; channel++) {   /* half a character at the end of the text */
-        size_t off = s->texts.len;
-
-        if (c->mender[channel].n == 0)
-            continue;
-        utf8_mend_end(&c->mender[channel], &s->texts);
-        enter_block(s, choice, channel);
-        add_piece(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
-    }
-    end_block(s, choice);
-}
-
-enum source_got event_complete(struct stream *s)
-{
-    if (tools_waiting(s)) {                            /* they leave first: source_next comes back here */
-        s->tools_due = s->ending = true;
-        return SOURCE_PIECES;
-    }
-    s->ending = true;
-    while (s->ended_choices < s->n_choices) {          /* a choice at a time: there is room for the pieces of one */
-        if (s->n_pieces + 2 * CHANNEL_COUNT + 2 > PIECES_MAX)
-            return SOURCE_PIECES;
-        end_choice(s, s->ended_choices++);
-    }
-    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
-    s->source_done = true;
-    return SOURCE_PIECES;
-}
-
 /* ---- places */
 
 struct found {
@@ -170,7 +81,7 @@ static void read_channel(struct stream *s, unsigned choice, enum channel c, cons
         utf8_mend(mender, &s->texts, plain.data, plain.len);
         buf_free(&plain);
     }
-    event_text(s, choice, c, off);
+    piece_text(s, choice, c, off);
 }
 
 /* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
@@ -197,14 +108,6 @@ static void read_usage(struct stream *s, const struct found *f)
     s->usage.reasoning = whole_number(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
 }
 
-static void useful(struct stream *s)
-{
-    s->due[CLOCK_FIRST_TOKEN] = 0;
-    if (!s->useful)
-        pick_answers(s);
-    s->useful = true;
-}
-
 /* ---- an event whose bytes pass as they are */
 
 /* The name that the client knows stands in place of the upstream's; nothing else is touched. */
@@ -227,7 +130,8 @@ static bool is_usage_alone(const struct found *f)
            token(f, PLACE_TOOLS)->kind == JSON_ERROR && token(f, PLACE_CHOICE)->kind == JSON_ERROR;
 }
 
-static void pass_event(struct stream *s, const char *data, size_t len, const struct json_token *model, bool is_useful)
+/* chars: of text in it. */
+static void pass_event(struct stream *s, const char *data, size_t len, const struct json_token *model, size_t chars)
 {
     size_t off = s->texts.len;
 
@@ -239,12 +143,27 @@ static void pass_event(struct stream *s, const char *data, size_t len, const str
     buf_puts(&s->texts, "data: ");
     pass_named(s, data, len, model);
     buf_puts(&s->texts, "\n\n");
-    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
-    s->pieces[s->n_pieces - 1].useful = is_useful;
+    piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
+    s->pieces[s->n_pieces - 1].useful = s->useful;
+    s->pieces[s->n_pieces - 1].chars = chars;
 }
 
 /* A line end within the data would end the event's line: such an event is none that passes. */
 static bool may_pass(const char *data, size_t len) { return !memchr(data, '\n', len) && !memchr(data, '\r', len); }
+
+/* Characters of a JSON string; an escape is one. */
+static size_t count_chars(const struct json_token *t)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; t->kind == JSON_STRING && i < t->len; i++, n++) {
+        if (t->bytes[i] == '\\')
+            i += i + 1 < t->len && t->bytes[i + 1] == 'u' ? 5 : 1;
+        while (i + 1 < t->len && ((unsigned char)t->bytes[i + 1] & 0xC0) == 0x80)
+            i++;
+    }
+    return n;
+}
 
 static enum source_got read_passing(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
 {
@@ -257,15 +176,16 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
         return SOURCE_FAILED;
     }
     if (text)
-        count_token(s);
+        piece_of_text(s);
     if (tool)
-        useful(s);
+        piece_useful(s);
     if (token(f, PLACE_FINISH)->kind == JSON_STRING && is_known(s, choice))
         set_finish(s, (unsigned)choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     read_usage(s, f);
     if (!is_usage_alone(f) || s->usage_wanted)
-        pass_event(s, data, len, token(f, PLACE_MODEL), text || tool || s->tokens > 0 || s->useful);
-    return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? event_complete(s) : SOURCE_PIECES;
+        pass_event(s, data, len, token(f, PLACE_MODEL),
+                   count_chars(token(f, PLACE_CONTENT)) + count_chars(token(f, PLACE_REASONING)) + count_chars(token(f, PLACE_REFUSAL)));
+    return f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 /* ---- a rare event */
@@ -299,10 +219,10 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
     switch (op->kind) {
     case OP_TEXT:
         utf8_mend(&s->choices[choice].mender[op->channel], &s->texts, op->text.data, op->text.len);
-        event_text(s, choice, op->channel, off);
+        piece_text(s, choice, op->channel, off);
         return true;
     case OP_TOOL:
-        useful(s);
+        piece_of_call(s);
         *why = REASON_EVENT_TOO_LARGE;
         return !s->tools_wanted || tools_add(s, op) == 0;
     case OP_FINISH:
@@ -341,12 +261,12 @@ enum source_got event_step(struct stream *s, enum reason *why)
         if (ends) {
             event_ops_free(&s->ops);
             s->op_at = 0;
-            return event_complete(s);
+            return pieces_complete(s);
         }
     }
     event_ops_free(&s->ops);
     s->op_at = 0;
-    return s->ops_end ? event_complete(s) : SOURCE_PIECES;
+    return s->ops_end ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 static enum source_got read_rare(struct stream *s, const struct event_kind *kind, const char *data, size_t len, enum reason *why)
@@ -364,6 +284,7 @@ static enum source_got read_rare(struct stream *s, const struct event_kind *kind
 static enum source_got read_passing_rare(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
 {
     struct event_ops ops;
+    size_t chars = 0;
     bool ends = f->kind->ends, good = may_pass(data, len);
 
     *why = REASON_BAD_JSON;
@@ -372,19 +293,21 @@ static enum source_got read_passing_rare(struct stream *s, const struct found *f
     for (size_t i = 0; i < ops.n && good; i++) {
         const struct event_op *op = &ops.ops[i];
 
-        if (op->kind == OP_TEXT && op->text.len)
-            count_token(s);
-        else if (op->kind == OP_TOOL)
-            useful(s);
-        else
+        if (op->kind == OP_TEXT && op->text.len) {
+            piece_of_text(s);
+            chars += utf8_count(op->text.data, op->text.len);
+        } else if (op->kind == OP_TOOL) {
+            piece_useful(s);
+        } else {
             good = apply(s, op, why);
+        }
         ends = ends || op->kind == OP_DONE;
     }
     event_ops_free(&ops);
     if (!good)
         return SOURCE_FAILED;
-    pass_event(s, data, len, token(f, PLACE_MODEL), s->tokens > 0 || s->useful);
-    return ends ? event_complete(s) : SOURCE_PIECES;
+    pass_event(s, data, len, token(f, PLACE_MODEL), chars);
+    return ends ? pieces_complete(s) : SOURCE_PIECES;
 }
 
 /* ---- an event */
@@ -404,7 +327,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
     if (!is_known(s, number))
         return SOURCE_PIECES;
     if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
-        useful(s);
+        piece_of_call(s);
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
                                 tools_piece(s, choice, whole_number(token(f, PLACE_TOOL_INDEX), 0), token(f, PLACE_TOOL_ARGUMENTS)) != 0)) {
             *why = REASON_EVENT_TOO_LARGE;
@@ -420,7 +343,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
         s->tools_due = tools_waiting(s);
     read_usage(s, f);
     if (f->kind->ends || token(f, PLACE_DONE)->kind == JSON_TRUE)
-        return event_complete(s);
+        return pieces_complete(s);
     return SOURCE_PIECES;
 }
 
@@ -432,7 +355,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     if (len == 0)
         return SOURCE_PIECES;                          /* an event without data says nothing */
     if (is_done_mark(s, data, len))
-        return event_complete(s);
+        return pieces_complete(s);
     if (json_places_find(d->places, data, len, f.at) != 0) {
         *why = REASON_BAD_JSON;
         return SOURCE_FAILED;
@@ -440,7 +363,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     f.kind = kind_of(d, f.at);
     if (!f.kind) {
         if (s->pass && may_pass(data, len))
-            pass_event(s, data, len, &(struct json_token){ .kind = JSON_ERROR }, s->tokens > 0 || s->useful);
+            pass_event(s, data, len, &(struct json_token){ .kind = JSON_ERROR }, 0);
         return SOURCE_PIECES;
     }
     if (is_there(token(&f, PLACE_ERROR))) {
@@ -459,6 +382,41 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     return read_hot(s, &f, why);
 }
 
+/* ---- an event of a rival: only whether it has begun to answer */
+
+static int peek_rare(struct stream *s, const struct model *m, const char *data, size_t len)
+{
+    struct event_ops ops;
+    int got = 0;
+
+    if (exchange_event(&s->exchange, m, data, len, &ops) != 0)
+        return -1;
+    for (size_t i = 0; i < ops.n && got == 0; i++)
+        got = ops.ops[i].kind == OP_ERROR ? -1 : (ops.ops[i].kind == OP_TEXT && ops.ops[i].text.len) || ops.ops[i].kind == OP_TOOL;
+    event_ops_free(&ops);
+    return got;
+}
+
+int event_peek(struct stream *s, const struct model *m, const char *data, size_t len)
+{
+    const struct dialect *d = m->dialect;
+    struct found f;
+
+    if (len == 0 || (*d->done && len == strlen(d->done) && memcmp(data, d->done, len) == 0))
+        return 0;
+    if (json_places_find(d->places, data, len, f.at) != 0)
+        return -1;
+    f.kind = kind_of(d, f.at);
+    if (!f.kind)
+        return 0;
+    if (is_there(token(&f, PLACE_ERROR)))
+        return -1;
+    if (is_rare(d, &f))
+        return peek_rare(s, m, data, len);
+    return has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)) || is_there(token(&f, PLACE_TOOLS)) ||
+           has_text(token(&f, PLACE_TOOL_ARGUMENTS));
+}
+
 /* ---- an answer that is one document */
 
 enum source_got event_document(struct stream *s, enum reason *why)
@@ -468,7 +426,7 @@ enum source_got event_document(struct stream *s, enum reason *why)
     struct event_kind whole = { .name = "" };
     struct found f = { .kind = &whole };
 
-    event_begin(s);
+    pieces_begin(s);
     for (int p = 0; p < PLACE_COUNT; p++)
         whole.at[p] = (unsigned char)(p + 1);
     if (json_places_find(d->whole, data, s->body.len, f.at) != 0) {
@@ -482,7 +440,7 @@ enum source_got event_document(struct stream *s, enum reason *why)
     read_usage(s, &f);
     if (token(&f, PLACE_FINISH)->kind == JSON_STRING)
         set_finish(s, 0, token(&f, PLACE_FINISH)->bytes, token(&f, PLACE_FINISH)->len);
-    count_token(s);
+    piece_of_text(s);
     if (s->front->operation == OPERATION_EMBED && d->embed_answer_ref != LUA_NOREF) {
         if (exchange_embedded(&s->exchange, s->model, data, s->body.len, &s->texts) != 0) {
             *why = REASON_BAD_JSON;
@@ -491,8 +449,8 @@ enum source_got event_document(struct stream *s, enum reason *why)
     } else {
         pass_named(s, data, s->body.len, token(&f, PLACE_MODEL));
     }
-    add_piece(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
-    add_piece(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
+    piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
+    piece_add(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);
     s->source_done = true;
     return SOURCE_PIECES;
 }

@@ -23,6 +23,11 @@ static bool failed(struct stream *s)
     policy_failed(s, entry_of(s)->policy, hook_names[s->hook], s->call.message);
     if (s->trace)
         trace_failed(s, hook_names[s->hook], entry_of(s)->policy, &s->call, trace_began(s));
+    if (!open && s->rival.state == RIVAL_ASKED) {      /* closed means: no second try */
+        call_finish(&s->call);
+        hedge_refused(s);
+        return false;
+    }
     if (!open) {
         stream_call_failed(s, p->name, hook_names[s->hook]);
         return false;
@@ -64,6 +69,10 @@ static bool judged(struct stream *s)
         go_on = true;
         break;
     case VERDICT_REJECT:
+        if (s->rival.state == RIVAL_ASKED) {
+            hedge_refused(s);
+            break;
+        }
         v.failure.policy = p->name;
         v.failure.hook = hook_names[s->hook];
         stream_fail_with(s, REASON_REJECTED, &v.failure);
@@ -82,6 +91,8 @@ static bool judged(struct stream *s)
         policy_failed(s, entry_of(s)->policy, hook_names[s->hook], v.wrong);
         if (s->hook == HOOK_LOG || (p->open_hooks & 1u << s->hook)) {
             go_on = true;
+        } else if (s->rival.state == RIVAL_ASKED) {
+            hedge_refused(s);
         } else {
             stream_ended_by(s, p->name, hook_names[s->hook]);
             stream_fail(s, REASON_POLICY_ERROR);
@@ -214,7 +225,10 @@ static void phase_over(struct stream *s)
         break;
     case HOOK_ATTEMPT:
         s->due[CLOCK_WAITS] = 0;
-        attempt_ready(s);
+        if (s->rival.state == RIVAL_ASKED)
+            hedge_ready(s);
+        else
+            attempt_ready(s);
         break;
     case HOOK_FALLBACK:
         s->due[CLOCK_WAITS] = 0;

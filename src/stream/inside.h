@@ -3,9 +3,12 @@
  *     stream.c   the states, the clocks, the feeds            hooks.c    the hooks of a phase, one after another
  *     end.c      the one way to end
  *     attempt.c  one try after another, until a model answers: pick.c, which
- *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means
+ *     hedge.c    a second try beside one that is slow to begin
+ *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means     piece.c    pieces
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
+ *     continue.c a model that died behind text that was sent: another goes on (on_death = "continue")
+ *     window.c   the beginning of an answer is held back for a while (prerelease)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
  *     tools.c    tool calls, gathered until they are whole   trace.c    the time line, for who looks
@@ -35,7 +38,7 @@ enum state {
 
 enum { HELD_BY_CLIENT = 1, HELD_BY_POLICY = 2, HELD_BY_GATE = 4 };
 
-enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
+enum clock { CLOCK_FIRST_TOKEN, CLOCK_GAP, CLOCK_HEDGE, CLOCK_TOTAL, CLOCK_HEARTBEAT, CLOCK_WINDOW, CLOCK_CALL, CLOCK_ANSWER, CLOCK_WAITS, CLOCK_TURN,
              CLOCK_SERVICE, CLOCK_NEWS, CLOCK_BESIDE, CLOCK_SHADOW, CLOCK_RETRY, CLOCK_COUNT };
 
 /* Some text of one channel on its way to the client, or the end of that channel's block, or the end of all. */
@@ -45,6 +48,7 @@ struct piece {
     unsigned char choice;                              /* most answers have one, number 0 */
     bool useful;                                       /* PASS: more than a formality: from here on the answer is this try's */
     size_t off, len;                                   /* in stream.texts */
+    size_t chars;                                      /* PASS: so many characters of text are in it */
 };
 
 /* A choice's channel: filters hold the text of each apart. */
@@ -105,6 +109,27 @@ struct pick {
 
 enum source_got { SOURCE_MORE, SOURCE_PIECES, SOURCE_FAILED };
 
+/* An upstream's head, for the response hooks of a route that may hedge: they run for the try that answers. */
+struct kept_head { int status; struct header *headers; size_t n; };   /* status 0: none */
+
+/* The second try of a hedge (hedge.c). Of its bytes only one thing is read: whether it has begun to answer. */
+struct rival {
+    enum { RIVAL_NONE, RIVAL_ASKED, RIVAL_RUNS } state;   /* ASKED: the attempt hooks run for it */
+    const struct model *model;
+    size_t plan_at;
+    struct pick pick;                                  /* its place */
+    unsigned number, which;                            /* of the tries; of the upstreams */
+    bool pass, document;
+    unsigned n;                                        /* choices that were asked for */
+    bool open, useful;                                 /* useful: text or a tool call came */
+    enum reason ended_why;                             /* when it is not open any more */
+    uint64_t began;
+    struct kept_head head;
+    struct buf bytes;                                  /* all that came */
+    struct sse_reader reader;
+    struct lines_reader lines;
+};
+
 struct shadow;
 struct trace;
 
@@ -147,7 +172,8 @@ struct stream {
 
     const struct model *plan[PLAN_MAX];                /* to be tried, best first */
     size_t n_plan, plan_at;
-    unsigned tries;                                    /* begun so far */
+    unsigned tries, number;                            /* begun so far; which of them answers or is tried */
+    unsigned which;                                    /* its upstream's number at the host */
     bool trying;                                       /* a source runs */
     enum { AGAIN_UNSAID, AGAIN_NEXT, AGAIN_SAME, AGAIN_NOT } again;   /* what a fallback hook said */
     enum reason failed_why;                            /* of the try before */
@@ -165,6 +191,8 @@ struct stream {
     unsigned ended_choices;                            /* at the end: those whose blocks have ended */
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
+    struct kept_head head;                             /* the response hooks have not seen it */
+    bool unexpected;                                   /* the answer is of another type than asked for */
     int refused;                                       /* the upstream's status that is no 200: its body is being read; 0: none */
     struct buf body;                                   /* of that answer, or the document */
     struct upstream_error said;                        /* what it said of itself */
@@ -174,7 +202,7 @@ struct stream {
     struct list beside;                                /* calls that run beside the stream: gates and checks, in the order they began */
     size_t n_gates, n_checks;
     bool checks_ready, checks_awaited;                 /* a check may be there to be collected; the sieve (or the end) waits for one */
-    bool source_done, finish_seen, upstream_ended, useful;   /* useful: more than text came */
+    bool source_done, finish_seen, upstream_ended, useful;   /* useful: text or a tool call came */
     enum reason upstream_reason;
     char *detail;                                      /* for the log: what the network said */
     int upstream_status;
@@ -204,6 +232,16 @@ struct stream {
 
     struct buf out;                                    /* gathered for one host.write */
     struct buf early;                                  /* passing: formalities before the first useful event */
+    struct rival rival;
+    bool hedged, hedging, hedge_won;                   /* there was one; this try is one; it was the first to answer */
+    struct buf so_far;                                 /* continue.c: the text of the answer as its models gave it */
+    bool text_alone;                                   /* nothing but such text came, and not too much of it */
+    bool continuing;                                     /* this try goes on with it, and nothing came of it yet */
+    struct buf trimmed;                                /* white space at its end, which the model was not shown and may say again */
+    unsigned continued;                                /* tries that went on so */
+    uint64_t tokens_before;                            /* of the tries before this one */
+    bool begun, released;                              /* something of this try's answer was told; what is told may leave (window.c) */
+    size_t window_chars, unreleased;                   /* told since then; told by tries that failed, and never sent */
     uint64_t sequence;                                 /* of events, for fronts that number them */
     unsigned n_blocks;                                 /* blocks and tool calls that were told */
     struct gathered *gathered;                         /* an answer that becomes one document */
@@ -253,6 +291,7 @@ void policies_settle(struct stream *s);                /* at the end: the breake
 void shadows_open(struct stream *s);
 void shadows_start(struct stream *s);
 void shadow_text(struct stream *s, size_t i, const struct piece *p, const char *text, size_t len, bool last);
+void shadows_again(struct stream *s);                   /* the try failed: what they were shown of it is not the answer */
 void shadows_end(struct stream *s, bool complete);     /* the answer is over */
 void shadows_shutdown(struct stream *s, enum reason why);
 bool shadows_run(struct stream *s);                    /* they get their turn; true: some are not over */
@@ -272,6 +311,37 @@ void attempt_ready(struct stream *s);                  /* after the attempt hook
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
 void attempt_failed(struct stream *s, enum reason why);   /* the next try, or the stream fails */
 void attempt_again(struct stream *s);                  /* after the fallback hooks */
+void attempt_began(struct stream *s);                  /* text of the model has come, or its end: from now on there is one try */
+void attempt_forget(struct stream *s);                 /* nothing is left of the try */
+struct tried attempt_tried(const struct stream *s);    /* what hooks are told of it */
+#define TRIES_MAX 10                                   /* upstream requests for one client request */
+
+/* hedge.c */
+void hedge_count(struct stream *s);                    /* a request came: its share of a hedge is earned */
+void hedge_await(struct stream *s);                    /* starts the clock */
+void hedge_begin(struct stream *s);                    /* it rang: attempt hooks for a second try ... */
+void hedge_ready(struct stream *s);                    /* ... which is asked */
+void hedge_refused(struct stream *s);                  /* ... or not */
+void hedge_head(struct stream *s, int status, const struct header *headers, size_t n);
+void hedge_feed(struct stream *s, const char *bytes, size_t len);
+void hedge_end(struct stream *s, enum reason why);
+bool hedge_wins(const struct stream *s);
+void hedge_takes_over(struct stream *s, enum reason why);   /* it is the try now; the one before failed, or (DONE) was slower, and is forgotten */
+void hedge_useful(struct stream *s);                   /* the try has begun to answer */
+void hedge_hold(struct stream *s);
+void hedge_release(struct stream *s);
+void hedge_drop(struct stream *s);                     /* there is none any more */
+void head_keep(struct kept_head *h, int status, const struct header *headers, size_t n);
+void head_free(struct kept_head *h);
+
+/* continue.c */
+bool continue_possible(const struct stream *s, size_t *at);   /* can a model of the plan go on with what was sent? at: which */
+void continue_prepare(struct stream *s);               /* the try has died: nothing of it is left but what came of it */
+void continue_begin(struct stream *s);                 /* the next one is about to be asked */
+bool continue_text(const struct stream *s, struct buf *view);   /* what it is to go on with, a view of it; false: it begins */
+void continue_note(struct stream *s, enum channel c, size_t *off);   /* text of this try stands in s->texts from *off on; it may begin later */
+void continue_not(struct stream *s);                   /* something came that nobody can go on with */
+void continue_useful(struct stream *s);                /* the try has begun to answer */
 
 void attempt_retry(struct stream *s);                  /* the wait before another try of the same model is over */
 #define TRIES_MAX 10                                   /* upstream requests for one client request */
@@ -285,6 +355,11 @@ enum reason pick_none(struct stream *s);               /* why pick_first found n
 int64_t pick_retry(const struct stream *s, enum reason why);   /* how long to wait for another try of this model, ms; -1: there is none */
 void pick_answers(struct stream *s);                   /* its first text came */
 void pick_leave(struct stream *s, enum reason why);    /* the try is over */
+bool pick_at(struct stream *s, size_t at);             /* what the plan names there; where it is already: another member, or the same again */
+bool pick_rival(struct stream *s, struct rival *ret);  /* another than the one that is tried, or the same once more: sets its model and its place */
+void pick_rival_leave(struct stream *s, struct rival *r, enum reason why);
+void pick_behind(struct stream *s, const struct rival *r);             /* it failed: the plan goes on behind it */
+void pick_rival_takes_over(struct stream *s, struct rival *r);         /* s->model is the rival's, and its place (the first one's was left) */
 
 /* services.c */
 void services_init(struct stream *s);
@@ -331,19 +406,30 @@ void tool_whole(struct stream *s);                     /* its arguments have pas
 void tool_leaves(struct stream *s);                    /* ... and the hooks */
 void tools_free(struct stream *s);
 
+/* piece.c */
+void pieces_begin(struct stream *s);                   /* none yet */
+void piece_add(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len);
+void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
+enum source_got pieces_complete(struct stream *s);     /* the answer is whole */
+void piece_useful(struct stream *s);                   /* more than a formality came ... */
+void piece_of_text(struct stream *s);                  /* ... text ... */
+void piece_of_call(struct stream *s);                  /* ... a tool call */
+
 /* event.c: one event of an upstream, or the step of a rare one, as pieces. */
-void event_begin(struct stream *s);                    /* no pieces yet */
 enum source_got event_read(struct stream *s, const char *data, size_t len, enum reason *why);
+int event_peek(struct stream *s, const struct model *m, const char *data, size_t len);   /* 1: text or a tool call; 0: neither; -1: it is broken, or an error */
 enum source_got event_step(struct stream *s, enum reason *why);        /* the next steps of s->ops */
-enum source_got event_complete(struct stream *s);      /* the answer is whole */
 enum source_got event_document(struct stream *s, enum reason *why);    /* s->body is the whole answer */
-void event_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
 
 /* source.c */
 void source_start(struct stream *s);                   /* asks the upstream; may fail the try or the stream. (A Lua model starts when it is first pulled.) */
 void source_head(struct stream *s, int status, const struct header *headers, size_t n);
 void source_feed(struct stream *s, const char *bytes, size_t len);
+void source_end(struct stream *s, enum reason why, const char *text);
+bool source_may_pass(const struct stream *s);          /* nobody here needs to understand the answer */
+bool source_expects(const struct model *m, bool document, const struct header *headers, size_t n);   /* is that the type that was asked for? */
 void source_reset(struct stream *s);                   /* as before source_start */
+void source_renew(struct stream *s);                   /* the same, but what came of it before stays */
 void source_free(struct stream *s);
 void source_choices(struct stream *s, unsigned n);     /* so many answers to one request, before the first text */
 enum source_got source_next(struct stream *s, enum reason *why);
@@ -384,6 +470,8 @@ void trace_try(struct stream *s);
 void trace_first(struct stream *s);                    /* its first piece of text came */
 void trace_model_called(struct stream *s, const struct call *c);
 void trace_try_over(struct stream *s, enum reason why);
+void trace_rival_over(struct stream *s, const char *how);              /* s->rival is about to be dropped */
+void trace_rival_takes_over(struct stream *s, const struct rival *r, enum reason why);   /* why: as hedge_takes_over */
 void trace_filter_in(struct stream *s);                /* s->sieve_text comes to the filter at s->stage ... */
 void trace_filter_out(struct stream *s, const struct held *h, lane_t lane);   /* ... and leaves it */
 void trace_filter_matched(struct stream *s);
@@ -397,10 +485,12 @@ void trace_filter_judged(struct stream *s, const struct verdict *v);
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len);   /* TEXT or LAST: that text of its channel left the filters */
 void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
 void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args);
-void answer_pass(struct stream *s, const char *bytes, size_t len, bool useful);
+void answer_pass(struct stream *s, const char *bytes, const struct piece *p);
+bool answer_begin(struct stream *s);                   /* text or a tool call is about to be told; true: the first of this try */
 void answer_head(struct stream *s);                    /* the streamed answer begins, if it has not */
 #define HEADERS_MAX 48
 bool answer_respond(struct stream *s);                 /* a front that needs no model: true, it has answered (or failed) */
+void answer_comment(struct stream *s, const char *text);
 void answer_heartbeat(struct stream *s);
 void answer_done(struct stream *s, enum reason why);   /* the answer is over, and with it the stream */
 void answer_complete(struct stream *s);                /* the model is done */
@@ -413,6 +503,13 @@ void answer_stop(struct stream *s, const struct verdict *v);
 void answer_flush(struct stream *s);
 void answer_free(struct stream *s);
 void answer_reset(struct stream *s);                   /* nothing was told; what a try before gathered is forgotten */
+
+/* window.c: what is told stays in s->out while the window is open. */
+bool window_holds(const struct stream *s);
+void window_begin(struct stream *s);                   /* the first text is about to be told */
+void window_told(struct stream *s, size_t chars);      /* so much more was told: may release it */
+void window_release(struct stream *s);                 /* it leaves now, and what follows at once */
+void window_drop(struct stream *s);                    /* what is held is forgotten */
 
 /* told.c: fronts with functions. Each may fail the stream. */
 void told_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);

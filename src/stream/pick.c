@@ -141,6 +141,85 @@ bool pick_again(struct stream *s)
     return is_free(s, s->model) && take(s, s->model, s->pick.pool);
 }
 
+bool pick_at(struct stream *s, size_t at)
+{
+    if (at == s->plan_at)
+        return (members_left(s) && at_place(s)) || pick_again(s);
+    to_place(s, at);
+    return at_place(s);
+}
+
+/* ---- a second one beside the first (hedge.c) */
+
+static void leave(struct stream *s, struct target_place *p, enum reason why);
+
+/* A Lua model runs here, where it does not help. */
+static bool is_upstream(struct stream *s, bool found)
+{
+    if (!found || s->model->dialect)
+        return found;
+    leave(s, &s->pick.place, REASON_CLIENT_CLOSED);
+    return false;
+}
+
+static bool beside(struct stream *s)
+{
+    bool found = is_upstream(s, members_left(s) && at_place(s));
+
+    while (!found && s->plan_at + 1 < s->n_plan) {
+        to_place(s, s->plan_at + 1);
+        found = is_upstream(s, at_place(s));
+    }
+    return found;
+}
+
+bool pick_rival(struct stream *s, struct rival *ret)
+{
+    const struct model *mine = s->model;
+    struct pick first = s->pick;
+    size_t at = s->plan_at;
+    bool found;
+
+    s->pick = (struct pick){ .pool = first.pool, .tried = first.tried };   /* a place of its own; what affinity says is asked anew */
+    found = beside(s);
+    if (!found) {                                      /* nobody else: the same once more */
+        s->model = mine;
+        s->plan_at = at;
+        s->pick.pool = first.pool;
+        s->pick.tried = first.tried;
+        found = pick_again(s);
+    }
+    buf_free(&s->pick.affinity);
+    ret->model = s->model;
+    ret->plan_at = s->plan_at;
+    ret->pick = s->pick;
+    s->pick = first;
+    s->model = mine;
+    s->plan_at = at;
+    return found;
+}
+
+void pick_rival_leave(struct stream *s, struct rival *r, enum reason why) { leave(s, &r->pick.place, why); }
+
+void pick_behind(struct stream *s, const struct rival *r)
+{
+    if (s->plan_at != r->plan_at) {
+        to_place(s, r->plan_at);
+        s->pick.pool = r->pick.pool;
+    }
+    s->pick.tried |= r->pick.tried;
+}
+
+void pick_rival_takes_over(struct stream *s, struct rival *r)
+{
+    s->model = r->model;
+    pick_behind(s, r);
+    s->pick.pool = r->pick.pool;
+    s->pick.retries = 0;
+    s->pick.place = r->pick.place;
+    r->pick.place = (struct target_place){ 0 };
+}
+
 static bool found_none(enum reason why) { return why == REASON_MODEL_BUSY || why == REASON_MODEL_DOWN; }
 
 bool pick_more(const struct stream *s, enum reason why)
@@ -178,20 +257,20 @@ void pick_answers(struct stream *s)
         target_told(&s->pick.place, false, now(s));
 }
 
-void pick_leave(struct stream *s, enum reason why)
+static void leave(struct stream *s, struct target_place *p, enum reason why)
 {
-    struct target_place *p = &s->pick.place;
-
     if (!p->of)
         return;
     if (is_failure(s, why)) {
         if (target_told(p, true, now(s)))
             metrics_add(s->metrics, METRIC_breakers_opened, 1);
-    } else if (is_answer(why)) {
-        pick_answers(s);
+    } else if (is_answer(why) && !p->told) {
+        target_told(p, false, now(s));
     }
     target_leave(p);
 }
+
+void pick_leave(struct stream *s, enum reason why) { leave(s, &s->pick.place, why); }
 
 /* ---- the same again */
 

@@ -49,6 +49,12 @@ static void write_line(struct stream *s)
     shadows_tell(s, &monitor);
     log_str(&line, "monitor", monitor.len ? buf_cstr(&monitor) : NULL);
     buf_free(&monitor);
+    if (s->unreleased)
+        log_int(&line, "unreleased", (int64_t)s->unreleased);
+    if (s->hedged)
+        log_str(&line, "hedge", s->hedge_won ? "won" : "lost");
+    if (s->continued)
+        log_int(&line, "continued", s->continued);
     if (s->tries > 1)
         log_int(&line, "tries", s->tries);
     if (s->upstream_status && s->upstream_status != 200)

@@ -15,6 +15,9 @@
 #define QUEUE_MAX (1024 * 1024)                        /* text that waits for a shadow, bytes; more: it is given up */
 #define AFTER_MS 10000                                 /* after the answer's end */
 
+#define AGAIN (-1)                                     /* an item's kind: forget the text so far */
+#define HASH_BEGIN 0xcbf29ce484222325ULL
+
 struct item {                                          /* a piece on its way to a shadow */
     struct item *next;
     int kind;
@@ -44,6 +47,7 @@ static uint64_t host_now(void *owner)
 }
 
 static void host_nothing(void *owner) { (void)owner; }
+static void host_nothing_of(void *owner, unsigned which) { (void)owner, (void)which; }
 
 static void host_reply(void *owner, int status, const struct header *headers, size_t n, struct buf *body)
 {
@@ -60,9 +64,9 @@ static bool host_write(void *owner, struct buf *bytes)
     return true;
 }
 
-static int host_attempt(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
+static int host_attempt(void *owner, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms)
 {
-    (void)owner, (void)want, (void)ca, (void)connect_ms;
+    (void)owner, (void)which, (void)want, (void)ca, (void)connect_ms;
     return -1;
 }
 
@@ -104,7 +108,7 @@ static void host_closed(void *owner)
 
 static const struct stream_host nobody = {
     .now = host_now, .read_body = host_nothing, .reply = host_reply, .head = host_head, .write = host_write, .end = host_nothing,
-    .attempt = host_attempt, .cancel = host_nothing, .finish = host_nothing, .hold = host_nothing, .release = host_nothing,
+    .attempt = host_attempt, .cancel = host_nothing_of, .finish = host_nothing_of, .hold = host_nothing_of, .release = host_nothing_of,
     .service = host_service, .service_cancel = host_service_cancel, .wake = host_wake, .closed = host_closed,
 };
 
@@ -160,7 +164,7 @@ void shadows_open(struct stream *s)
 
         w->parent = s;
         w->last = &w->first;
-        w->in = w->out = 0xcbf29ce484222325ULL;
+        w->in = w->out = HASH_BEGIN;
         if (!(s->exchange.off & 1ull << r->watches))
             w->stream = stream_shadow(s, r, &nobody, w);
     }
@@ -215,6 +219,17 @@ void shadow_text(struct stream *s, size_t i, const struct piece *p, const char *
         queue(w, PIECE_LAST, p, NULL, 0);
 }
 
+void shadows_again(struct stream *s)
+{
+    for (size_t i = 0; s->shadows && i < s->route->n_shadows; i++) {
+        struct shadow *w = &s->shadows[i];
+
+        if (w->in != HASH_BEGIN)
+            queue(w, AGAIN, &(struct piece){ 0 }, NULL, 0);
+        w->in = HASH_BEGIN;
+    }
+}
+
 /* As a source of pieces: what was queued, one at a time. */
 enum source_got shadow_next(struct stream *s)
 {
@@ -227,6 +242,13 @@ enum source_got shadow_next(struct stream *s)
     if (!w->first)
         w->last = &w->first;
     w->queued -= i->len;
+    if (i->kind == AGAIN) {
+        free(i);
+        s->n_pieces = s->piece_at = 0;
+        sieve_reset(s);
+        w->out = HASH_BEGIN;
+        return SOURCE_PIECES;
+    }
     s->n_pieces = 1;
     s->piece_at = 0;
     s->texts.len = 0;

@@ -130,7 +130,7 @@ void sieve_piece(struct stream *s)
     }
     if (p->kind == PIECE_PASS) {
         s->piece_at++;
-        answer_pass(s, s->texts.data + p->off, p->len, p->useful);
+        answer_pass(s, s->texts.data + p->off, p);
         return;
     }
     if (p->kind == PIECE_TOOL) {

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "script/vm.h"
-#include "script/vm.h"
 #include "stream/inside.h"
 
 #define BODY_MAX ((size_t)16 << 20)                    /* an answer that is one document */
@@ -19,14 +18,16 @@
 
 void source_await(struct stream *s)
 {
-    if (s->tokens == 0 && !s->useful && s->upstream_open)
-        stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
+    if (s->useful || !s->upstream_open)
+        return;
+    stream_clock(s, CLOCK_FIRST_TOKEN, s->model->clocks.first_token ? s->model->clocks.first_token : s->route->clocks.first_token);
+    hedge_await(s);
 }
 
 /* From one event to the next, once text came (before that the first-token clock runs). A Lua model has no such clock. */
 void source_gap(struct stream *s)
 {
-    if ((s->tokens > 0 || s->useful) && s->upstream_open)
+    if (s->useful && s->upstream_open)
         stream_clock(s, CLOCK_GAP, s->model->clocks.gap ? s->model->clocks.gap : s->route->clocks.gap);
 }
 
@@ -35,11 +36,11 @@ static enum source_got after_tools(struct stream *s, enum reason *why)
 {
     enum source_got got;
 
-    event_begin(s);
+    pieces_begin(s);
     if (s->op_at < s->ops.n)
         return event_step(s, why);
     if (s->deferred.len == 0)
-        return s->ending ? event_complete(s) : SOURCE_PIECES;
+        return s->ending ? pieces_complete(s) : SOURCE_PIECES;
     got = event_read(s, s->deferred.data, s->deferred.len, why);
     s->deferred.len = 0;
     return got;
@@ -51,7 +52,7 @@ static enum source_got next_sse(struct stream *s, enum reason *why)
 
     switch (sse_next(&s->reader, &ev)) {
     case SSE_EVENT:
-        event_begin(s);
+        pieces_begin(s);
         s->event_name = ev.name;
         return event_read(s, ev.data, ev.len, why);
     case SSE_TOO_LONG:
@@ -70,7 +71,7 @@ static enum source_got next_line(struct stream *s, enum reason *why)
 
     switch (lines_next(&s->lines, &line, &len)) {
     case LINES_LINE:
-        event_begin(s);
+        pieces_begin(s);
         s->event_name = "";
         return event_read(s, line, len, why);
     case LINES_TOO_LONG:
@@ -90,8 +91,8 @@ static enum source_got ended(struct stream *s, enum reason *why)
         return SOURCE_FAILED;
     }
     if (s->finish_seen && !s->model->dialect->ends_said && sse_clean(&s->reader)) {   /* a finish reason and a clean close: complete */
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     *why = REASON_TRUNCATED;
     return SOURCE_FAILED;
@@ -108,12 +109,12 @@ static enum source_got next_event(struct stream *s, enum reason *why)
         return after_tools(s, why);
     }
     if (s->op_at < s->ops.n) {
-        event_begin(s);
+        pieces_begin(s);
         return event_step(s, why);
     }
     if (s->ending) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     got = s->model->dialect->ndjson ? next_line(s, why) : next_sse(s, why);
     if (got != SOURCE_MORE) {
@@ -164,38 +165,56 @@ static enum source_got next_refusal(struct stream *s, enum reason *why)
 
 /* ---- the try */
 
+static void drop_choices(struct stream *s)
+{
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        free(s->choices[i].before);
+        buf_free(&s->choices[i].said);
+        free(s->choices[i].after);
+    }
+    if (s->choices != &s->one)
+        free(s->choices);
+    memset(&s->one, 0, sizeof s->one);
+    s->choices = &s->one;
+    s->n_choices = 1;
+}
+
 void source_choices(struct stream *s, unsigned n)
 {
+    drop_choices(s);
     if (n <= 1)
         return;
     s->choices = mem_alloc(n * sizeof *s->choices);
     s->n_choices = n;
 }
 
-/* Nobody here needs to understand the answer, so its bytes may pass. */
-static bool may_pass(const struct stream *s)
+bool source_may_pass(const struct stream *s)
 {
-    return !s->shadow && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
+    if (s->route->hedge && !s->streams)                /* one document has no first text */
+        return false;
+    return !s->shadow && !s->route->continues && s->route->n_filters == 0 && s->route->n_hooks[HOOK_TOOL_CALL] == 0 && s->route->n_hooks[HOOK_FINISH] == 0 && s->route->n_shadows == 0;
 }
 
 void source_start(struct stream *s)
 {
     struct upstream_request want = { 0 };
+    struct buf so_far;
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &s->model->clocks, *routes = &s->route->clocks;
 
-    if (exchange_request(&s->exchange, s->model, may_pass(s), &want, &f) != 0) {
+    if (exchange_request(&s->exchange, s->model, source_may_pass(s), continue_text(s, &so_far) ? &so_far : NULL, &want, &f) != 0) {
         stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_POLICY_ERROR, &f);
         return;
     }
-    source_choices(s, want.n);
+    if (!s->continued)
+        source_choices(s, want.n);
     s->pass = want.pass;
     s->document = !want.stream || s->front->operation == OPERATION_EMBED;
     s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
     s->upstream_open = true;
     source_await(s);
-    int failed = s->host->attempt(s->owner, &want, s->model->ca, mine->connect ? mine->connect : routes->connect);
+    int failed = s->host->attempt(s->owner, s->which, &want, s->model->ca, mine->connect ? mine->connect : routes->connect);
     upstream_request_free(&want);
     if (failed) {
         s->upstream_open = false;
@@ -203,9 +222,9 @@ void source_start(struct stream *s)
     }
 }
 
-static bool is_expected(const struct stream *s, const struct header *headers, size_t n)
+bool source_expects(const struct model *m, bool document, const struct header *headers, size_t n)
 {
-    const char *want = s->document ? "application/json" : s->model->dialect->ndjson ? "application/x-ndjson" : "text/event-stream";
+    const char *want = document ? "application/json" : m->dialect->ndjson ? "application/x-ndjson" : "text/event-stream";
 
     for (size_t i = 0; i < n; i++)
         if (strcasecmp(headers[i].name, "content-type") == 0)
@@ -215,12 +234,34 @@ static bool is_expected(const struct stream *s, const struct header *headers, si
 
 void source_head(struct stream *s, int status, const struct header *headers, size_t n)
 {
+    s->upstream_status = status;
+    for (size_t i = 0; i < n; i++) {
+        if (strcasecmp(headers[i].name, "retry-after") == 0)
+            s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
+        else if (strcasecmp(headers[i].name, "retry-after-ms") == 0 && s->retry_after < 0)
+            s->retry_after = (atoll(headers[i].value) + 999) / 1000;
+    }
     if (status != 200)
         s->refused = status;                           /* next_refusal reads what it says */
-    else if (!is_expected(s, headers, n))
-        attempt_failed(s, REASON_NOT_STREAM);
+    else if (!source_expects(s->model, s->document, headers, n))
+        s->unexpected = true;
+    else if (s->route->hedge)
+        head_keep(&s->head, status, headers, n);       /* attempt_began shows it to the hooks */
     else
         attempt_answers(s, status, headers, n);
+}
+
+void source_end(struct stream *s, enum reason why, const char *text)
+{
+    s->upstream_open = false;
+    s->upstream_ended = true;
+    s->upstream_reason = why;
+    if (why == REASON_DONE)
+        lines_end(&s->lines);
+    if (text && *text) {
+        free(s->detail);
+        s->detail = mem_string(text);
+    }
 }
 
 void source_feed(struct stream *s, const char *bytes, size_t len)
@@ -265,8 +306,8 @@ static enum source_got returned(struct stream *s, enum reason *why)
     exchange_answer_verdict(&s->exchange, &s->answer, s->model, &v);
     end_answer(s);
     if (v.kind == VERDICT_PASS) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     if (v.kind == VERDICT_REJECT) {
         stream_fail_with(s, REASON_REJECTED, &v.failure);
@@ -293,11 +334,11 @@ static enum source_got read_answer(struct stream *s, enum call_state got, enum r
             stream_call_waits(s, &s->answer, CLOCK_ANSWER);
             return SOURCE_MORE;
         }
-        event_begin(s);
+        pieces_begin(s);
         off = s->texts.len;
         text = exchange_output(&s->answer, &len);
         utf8_mend(&s->choices[0].mender[CHANNEL_CONTENT], &s->texts, text, len);
-        event_text(s, 0, CHANNEL_CONTENT, off);
+        piece_text(s, 0, CHANNEL_CONTENT, off);
         return SOURCE_PIECES;
     case CALL_RETURNED:
         return returned(s, why);
@@ -325,45 +366,50 @@ static enum source_got next_answer(struct stream *s, enum reason *why)
 
 /* --- both ------------------------------------------------------------------------------------------------------- */
 
-static void drop_choices(struct stream *s)
-{
-    for (unsigned i = 0; i < s->n_choices; i++) {
-        free(s->choices[i].before);
-        buf_free(&s->choices[i].said);
-        free(s->choices[i].after);
-    }
-    if (s->choices != &s->one)
-        free(s->choices);
-    memset(&s->one, 0, sizeof s->one);
-    s->choices = &s->one;
-    s->n_choices = 1;
-}
-
-void source_free(struct stream *s)
+static void free_upstream(struct stream *s)
 {
     sse_fini(&s->reader);
     lines_fini(&s->lines);
     event_ops_free(&s->ops);
     buf_free(&s->body);
-    drop_choices(s);
     tools_free(s);
+    head_free(&s->head);
+}
+
+void source_free(struct stream *s)
+{
+    free_upstream(s);
+    drop_choices(s);
+    buf_free(&s->so_far);
+    buf_free(&s->trimmed);
+}
+
+void source_renew(struct stream *s)
+{
+    source_stop(s);
+    free_upstream(s);
+    sse_init(&s->reader, 0);
+    pieces_begin(s);
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        memset(s->choices[i].mender, 0, sizeof s->choices[i].mender);
+        s->choices[i].finish[0] = '\0';
+    }
+    s->op_at = 0;
+    s->ended_choices = 0;
+    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
+    s->useful = s->unexpected = s->hedging = false;
+    s->refused = 0;
+    s->usage = (struct usage){ -1, -1, -1, -1 };
+    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_HEDGE] = s->due[CLOCK_ANSWER] = 0;
 }
 
 void source_reset(struct stream *s)
 {
-    source_stop(s);
-    source_free(s);
-    sse_init(&s->reader, 0);
-    event_begin(s);
+    source_renew(s);
+    drop_choices(s);
+    continue_not(s);
     answer_reset(s);
-    s->op_at = 0;
-    s->ended_choices = 0;
-    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
-    s->useful = false;
-    s->refused = 0;
     s->tokens = 0;
-    s->usage = (struct usage){ -1, -1, -1, -1 };
-    s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_ANSWER] = 0;
 }
 
 enum source_got source_next(struct stream *s, enum reason *why)
@@ -372,13 +418,17 @@ enum source_got source_next(struct stream *s, enum reason *why)
         return SOURCE_MORE;
     if (s->shadow)
         return shadow_next(s);
+    if (s->unexpected) {
+        *why = REASON_NOT_STREAM;
+        return SOURCE_FAILED;
+    }
     if (s->refused)
         return next_refusal(s, why);
     if (s->document)
         return next_document(s, why);
     if (!s->model->dialect && s->ending) {
-        event_begin(s);
-        return event_complete(s);
+        pieces_begin(s);
+        return pieces_complete(s);
     }
     return s->model->dialect ? next_event(s, why) : next_answer(s, why);
 }
@@ -390,5 +440,5 @@ void source_stop(struct stream *s)
     if (!s->upstream_open)
         return;
     s->upstream_open = false;
-    s->host->cancel(s->owner);
+    s->host->cancel(s->owner, s->which);
 }

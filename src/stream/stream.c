@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -59,9 +58,10 @@ void stream_wait(struct stream *s, unsigned bit)
     s->held |= bit;
     if (!was_free)
         return;
-    s->due[CLOCK_GAP] = s->due[CLOCK_FIRST_TOKEN] = 0; /* a stream we hold ourselves is not stalled */
+    s->due[CLOCK_GAP] = s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_HEDGE] = 0;   /* a stream we hold ourselves is not stalled */
+    hedge_hold(s);
     if (s->upstream_open) {
-        s->host->hold(s->owner);
+        s->host->hold(s->owner, s->which);
         if (bit == HELD_BY_CLIENT)
             metrics_add(s->metrics, METRIC_upstream_pauses, 1);
     }
@@ -78,8 +78,9 @@ void stream_go(struct stream *s, unsigned bit)
         return;
     source_await(s);
     source_gap(s);
+    hedge_release(s);
     if (s->upstream_open)
-        s->host->release(s->owner);
+        s->host->release(s->owner, s->which);
 }
 
 /* Moves what can be moved; stops by itself at the first reason to wait. One call too many does no harm. */
@@ -91,6 +92,10 @@ static void pump(struct stream *s)
     size_t stage;
 
     while ((s->state == CONNECT || s->state == FLOW) && !s->held && !call_open(&s->call)) {
+        if (hedge_wins(s)) {
+            hedge_takes_over(s, REASON_DONE);
+            continue;
+        }
         if (s->piece_at < s->n_pieces && s->n_gates > 0) {
             stream_wait(s, HELD_BY_GATE);
             return;
@@ -112,6 +117,8 @@ static void pump(struct stream *s)
             return;
         if (got == SOURCE_FAILED)
             attempt_failed(s, why);
+        else if (s->useful || s->source_done)
+            attempt_began(s);
     }
 }
 
@@ -272,44 +279,41 @@ void stream_body(struct stream *s, const char *bytes, size_t len)
     settle(s);
 }
 
-void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n)
+static bool is_rival(const struct stream *s, unsigned which) { return s->rival.state == RIVAL_RUNS && s->rival.open && s->rival.which == which; }
+static bool is_ours(const struct stream *s, unsigned which) { return s->upstream_open && s->which == which; }
+
+void stream_upstream_head(struct stream *s, unsigned which, int status, const struct header *headers, size_t n)
 {
-    if (!s->upstream_open)
+    if (is_rival(s, which))
+        hedge_head(s, status, headers, n);
+    else if (is_ours(s, which))
+        source_head(s, status, headers, n);
+    else
         return;
-    s->upstream_status = status;
-    for (size_t i = 0; i < n; i++) {
-        if (strcasecmp(headers[i].name, "retry-after") == 0)
-            s->retry_after = atoll(headers[i].value);  /* serve/ has made it seconds */
-        else if (strcasecmp(headers[i].name, "retry-after-ms") == 0 && s->retry_after < 0)
-            s->retry_after = (atoll(headers[i].value) + 999) / 1000;
-    }
-    source_head(s, status, headers, n);
     pump(s);
     settle(s);
 }
 
-void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len)
+void stream_upstream_bytes(struct stream *s, unsigned which, const char *bytes, size_t len)
 {
-    if (!s->upstream_open)
+    if (is_rival(s, which))
+        hedge_feed(s, bytes, len);
+    else if (is_ours(s, which))
+        source_feed(s, bytes, len);
+    else
         return;
-    source_feed(s, bytes, len);
     pump(s);
     settle(s);
 }
 
-void stream_upstream_end(struct stream *s, enum reason why, const char *text)
+void stream_upstream_end(struct stream *s, unsigned which, enum reason why, const char *text)
 {
-    if (!s->upstream_open)
+    if (is_rival(s, which))
+        hedge_end(s, why);
+    else if (is_ours(s, which))
+        source_end(s, why, text);
+    else
         return;
-    s->upstream_open = false;
-    s->upstream_ended = true;
-    s->upstream_reason = why;
-    if (why == REASON_DONE)
-        lines_end(&s->lines);
-    if (text && *text) {
-        free(s->detail);
-        s->detail = mem_string(text);
-    }
     pump(s);
     settle(s);
 }
@@ -400,11 +404,17 @@ static void ring(struct stream *s, enum clock c)
     case CLOCK_GAP:
         attempt_failed(s, REASON_GAP_TIMEOUT);
         break;
+    case CLOCK_HEDGE:
+        hedge_begin(s);
+        break;
     case CLOCK_TOTAL:
         stream_fail(s, REASON_TOTAL_TIMEOUT);
         break;
     case CLOCK_HEARTBEAT:
         heartbeat(s);
+        break;
+    case CLOCK_WINDOW:
+        window_release(s);
         break;
     case CLOCK_CALL:
         stream_resume_call(s);
@@ -422,6 +432,8 @@ static void ring(struct stream *s, enum clock c)
         stream_drop_call(s);
         if (s->state == LOGGING)
             s->logged = true;
+        else if (s->rival.state == RIVAL_ASKED)
+            hedge_refused(s);
         else
             stream_fail(s, REASON_POLICY_TIMEOUT);
         break;

@@ -26,6 +26,9 @@
 struct service_call;
 struct stream;
 
+/* A stream may ask two upstreams at a time (a hedge). Each has a number, 0 or 1, from `attempt` until it is cancelled, finished or has ended. */
+#define UPSTREAMS_MAX 2
+
 struct stream_host {
     uint64_t (*now)(void *owner);
     void (*read_body)(void *owner);                                             /* answered by stream_body, later */
@@ -33,11 +36,11 @@ struct stream_host {
     void (*head)(void *owner, int status, const struct header *headers, size_t n);                      /* a streamed answer begins */
     bool (*write)(void *owner, struct buf *bytes);                              /* takes the bytes; false: wait for stream_drained */
     void (*end)(void *owner);                                                   /* the streamed answer is complete */
-    int (*attempt)(void *owner, const struct upstream_request *want, const char *ca, uint64_t connect_ms);   /* 0, or -1: not even started */
-    void (*cancel)(void *owner);                                                /* give the upstream up, at once */
-    void (*finish)(void *owner);                                                /* the answer is complete: the transfer may end by itself, its news are not wanted */
-    void (*hold)(void *owner);                                                  /* stop reading the upstream ... */
-    void (*release)(void *owner);                                               /* ... go on */
+    int (*attempt)(void *owner, unsigned which, const struct upstream_request *want, const char *ca, uint64_t connect_ms);   /* 0, or -1: not even started */
+    void (*cancel)(void *owner, unsigned which);                                /* give the upstream up, at once */
+    void (*finish)(void *owner, unsigned which);                                /* the answer is complete: the transfer may end by itself, its news are not wanted */
+    void (*hold)(void *owner, unsigned which);                                  /* stop reading the upstream ... */
+    void (*release)(void *owner, unsigned which);                               /* ... go on */
     int (*service)(void *owner, struct service_call *w);                        /* 0: stream_service_answer comes once; -1: not even started */
     void (*service_cancel)(void *owner, struct service_call *w);                /* its answer is not wanted any more; may still wait for its turn */
     void (*wake)(void *owner, uint64_t at);                                     /* call stream_tick then; replaces the alarm before; 0: none wanted */
@@ -58,9 +61,9 @@ void stream_open(struct stream **ret, const struct stream_host *host, void *owne
 void stream_free(struct stream *s);
 
 void stream_body(struct stream *s, const char *bytes, size_t len);              /* the request's whole body */
-void stream_upstream_head(struct stream *s, int status, const struct header *headers, size_t n);
-void stream_upstream_bytes(struct stream *s, const char *bytes, size_t len);
-void stream_upstream_end(struct stream *s, enum reason why, const char *text);  /* REASON_DONE: its HTTP framing was complete; text: detail for the log */
+void stream_upstream_head(struct stream *s, unsigned which, int status, const struct header *headers, size_t n);
+void stream_upstream_bytes(struct stream *s, unsigned which, const char *bytes, size_t len);
+void stream_upstream_end(struct stream *s, unsigned which, enum reason why, const char *text);   /* REASON_DONE: its HTTP framing was complete; text: detail for the log */
 void stream_service_answer(struct stream *s, struct service_call *w);           /* filled in by the host, which forgets it */
 void stream_drained(struct stream *s);                                          /* the client took what waited */
 void stream_client_gone(struct stream *s);                                      /* the host must not be asked for the client's side any more */

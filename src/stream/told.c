@@ -9,13 +9,7 @@
 
 static void begin(struct stream *s)
 {
-    bool first = !s->first_sent;
-
-    answer_head(s);
-    if (!first)
-        return;
-    s->first_sent = s->host->now(s->owner);
-    if (exchange_front_begin(&s->exchange, &s->sequence, &s->out) != 0)
+    if (answer_begin(s) && exchange_front_begin(&s->exchange, &s->sequence, &s->out) != 0)
         stream_fail(s, REASON_INTERNAL);
 }
 

@@ -211,12 +211,19 @@ void trace_service(struct stream *s, const struct service_call *w, bool given_up
 
 /* ---- tries */
 
+static struct line try_line(const struct model *m, unsigned number, uint64_t at)
+{
+    struct line line = { .at = at, .who = m->name };
+
+    snprintf(line.what, sizeof line.what, "try %u", number);
+    return line;
+}
+
 void trace_try(struct stream *s)
 {
     struct trace *t = s->trace;
 
-    t->try = (struct line){ .at = now(s), .who = s->model->name };
-    snprintf(t->try.what, sizeof t->try.what, "try %u", s->tries);
+    t->try = try_line(s->model, s->number, now(s));
     t->tries = true;
     t->first_text = 0;
 }
@@ -255,6 +262,30 @@ void trace_try_over(struct stream *s, enum reason why)
     else
         snprintf(try->did, sizeof try->did, "%s after %llu ms%s", reason_text(why)->code, (unsigned long long)(now(s) - try->at), came);
     note(s->trace, try);
+}
+
+void trace_rival_over(struct stream *s, const char *how)
+{
+    const struct rival *r = &s->rival;
+    struct line line = try_line(r->model, r->number, r->began);
+
+    snprintf(line.did, sizeof line.did, "hedge, %s after %llu ms", how, (unsigned long long)(now(s) - r->began));
+    note(s->trace, &line);
+}
+
+void trace_rival_takes_over(struct stream *s, const struct rival *r, enum reason why)
+{
+    struct trace *t = s->trace;
+
+    if (why != REASON_DONE) {
+        trace_try_over(s, why);
+    } else {
+        snprintf(t->try.did, sizeof t->try.did, "gave way to try %u after %llu ms", r->number, (unsigned long long)(now(s) - t->try.at));
+        note(t, &t->try);
+    }
+    t->try = try_line(r->model, r->number, r->began);
+    t->tries = true;
+    t->first_text = 0;
 }
 
 /* ---- filters */

@@ -8,6 +8,7 @@ local request = require "sluice.dialects.anthropic_request"
 
 local M = {
   url = "https://api.anthropic.com/v1",
+  prefill = true,                                         -- a last message of the assistant is gone on with
   kind = "type",
 
   events = {

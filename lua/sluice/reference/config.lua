@@ -10,6 +10,8 @@ return {
     { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
+    { "prerelease", "sluice.Prerelease", "How much of the beginning of an answer is held back.", exact = true },
+    { "hedge", "sluice.Hedge", "When a second try is started beside the first, and how often.", exact = true },
     { "timeout", "sluice.Timeouts", "How long an answer may take.", exact = true },
     { "breaker", "sluice.Breaker", "When a model that keeps failing is left alone.", exact = true },
     { "probe", "sluice.Probe", "How a model is asked whether it lives.", exact = true },
@@ -78,6 +80,11 @@ end }]] },
   { "model.key?", "sluice.Secret|string", 'sluice.secret "NAME".' },
   { "model.ca?", "string", "A PEM file of certificates to trust in place of the system's." },
   { "model.timeout?", "sluice.Timeouts", "In place of the route's, clock by clock." },
+  { "model.prefill?", "boolean|table", "Whether its server goes on with a last message of the assistant (`route.on_death`): true, or what the body of such a request needs. By default as "
+    .. "its dialect says: anthropic yes, others no.",
+    example = [[
+models = { own = { provider = "openai", url = "http://vllm.internal:8000/v1", model = "qwen",
+  prefill = { continue_final_message = true, add_generation_prompt = false } } }]] },
   { "model.answer?", "async fun(req: sluice.Request, out: sluice.Out): sluice.Verdict?",
     "A Lua model: answers itself. It has no provider, url, model, key or ca. Its text passes the same filters and limits.",
     params = { req = "The request, as the hook prompt left it.", out = "Where the answer goes." },
@@ -153,7 +160,27 @@ routes = { ask = { path = "/ask", front = "token", target = "fast",
     .. "again.",
     example = [[routes = { ask = { path = "/ask", front = "token", target = { "smart", "plain" }, retry = { times = 2, backoff = "200ms" } } }]] },
   { "route.heartbeat?", "sluice.Duration", 'A comment is sent whenever nothing was sent for so long; "15s" by default.' },
+  { "route.prerelease?", "sluice.Prerelease", "The beginning of each streamed answer is held back until it is so long or so old, whichever comes first, or until it ends. Until then a model "
+    .. "that dies is replaced unseen, and what a policy refuses has its own status. Comments (heartbeats) are sent as ever. None by default.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "smart" }, prerelease = { chars = 400, time = "500ms" } } }]] },
+  { "route.on_death?", '"error"|"continue"|"restart"', 'What happens when a model dies behind text that was sent. "error" (the default): one error event ends the answer. "continue": the next model '
+    .. "of the plan that can (else the same one) is asked with the text so far as a last message of the assistant, and goes on in the same answer; three times at most, only for an answer of "
+    .. 'one choice that is text alone (no reasoning, no tool calls) of at most 256 KiB. The limit max_tokens counts for each part, and bytes of the upstream do not pass as they are. '
+    .. '"restart": another begins anew, but only while '
+    .. "nothing was sent, that is within `route.prerelease`; behind it as error.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "claude", "own" }, on_death = "continue" } }]] },
+  { "route.hedge?", "sluice.Hedge", "A second try is started beside one that gave no text in time, on the next model of the plan (on the same when there is none); once a request. Whose "
+    .. "first text or tool call comes first answers, the other is cancelled at once. When one fails the other goes on alone, and the plan goes on when both have failed. The hooks "
+    .. "`attempt` run for it (while one waits the first try is paused; a refusal means no second try), the hooks `response` for the winner, at its first text. Lua models and "
+    .. "embeddings are not hedged.",
+    example = [[routes = { ask = { path = "/ask", front = "token", target = { "fast", "other" }, hedge = { after = "800ms", budget = "5%" } } }]] },
   { "route.files?", "string", "A directory to serve, relative to the gateway file; such a route has nothing but a path." },
+
+  { "hedge.after", "sluice.Duration", "From the try's beginning, without a text, a thought or a tool call." },
+  { "hedge.budget?", "string", 'Of the requests of a worker so many may be hedged; "10%" by default. Each request earns its share, of which at most ten hedges are kept.' },
+
+  { "prerelease.chars?", "integer|string", "Characters, after the filters; at most 20000. (256 KiB of events leave in any case.)" },
+  { "prerelease.time?", "sluice.Duration", 'From the first text that is held; at most "10s".' },
 
   { "timeout.connect?", "sluice.Duration", 'Until the upstream is reached; "10s" by default. Then upstream_connect_timeout.' },
   { "timeout.first_token?", "sluice.Duration", 'Until its first text; "60s" by default. Then first_token_timeout.' },

@@ -46,6 +46,7 @@ local echo = { name = "echo", provider = {
     return { path = "/say", headers = { ["x-key"] = model.key }, body = { say = req:last_user() } }
   end,
 } }]] },
+  { "provider.prefill?", "boolean", "Its servers go on with a last message of the assistant: what `route.on_death` needs. A model may say otherwise (`model.prefill`)." },
   { "provider.error?", "fun(status: integer, body: table?): { message: string?, code: string?, type: string? }?", "Reads an answer that is no 200. What it says is "
     .. "wrong with the request (400, 413, 422) is told to the client, "
     .. "else it goes to the log. Without it error.message is read.", params = { status = "Its status.", body = "Its JSON, decoded; nil when it is none." },

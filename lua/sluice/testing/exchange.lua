@@ -10,18 +10,24 @@ Exchange.__index = Exchange
 
 -- ---- what the stream asked for
 
+local EPOCH = 1000000                                    -- ms of the world's clock at which entries say 0 (testing_world.h)
+
+-- A try is live while its upstream may speak. A hedge is a second one beside the first; the host's number (0 or 1) tells them apart.
+local function begin_try(x, e)
+  local body = json.decode(e.body)
+  x.upstream[#x.upstream + 1] = setmetatable({ target = e.target, url = e.url, headers = e.headers, body = body, raw = e.body }, { __index = body })
+  x.last = { number = #x.upstream, which = e.which, due = math.floor(e.at * 1000 + EPOCH + 0.5), tool_calls = 0 }
+  x.live[e.which] = x.last
+end
+
 local takes = {
   write = function(x, e) x.wire[#x.wire + 1] = e end,
   head = function(x, e) x.status, x.headers, x.body = e.status, e.headers, e.body end,
-  attempt = function(x, e)
-    local body = json.decode(e.body)
-    x.upstream[#x.upstream + 1] = setmetatable({ target = e.target, url = e.url, headers = e.headers, body = body, raw = e.body }, { __index = body })
-    x.headed, x.over, x.open, x.tool_calls = false, false, true, 0
-  end,
-  hold = function(x) x.held = true end,
-  release = function(x) x.held = false end,
-  cancel = function(x) x.canceled, x.open = true, false end,
-  finish = function(x) x.open = false end,
+  attempt = begin_try,
+  hold = function(x, e) if x.live[e.which] then x.live[e.which].held = true end end,
+  release = function(x, e) if x.live[e.which] then x.live[e.which].held = false end end,
+  cancel = function(x, e) x.canceled, x.live[e.which] = true, nil end,
+  finish = function(x, e) x.live[e.which] = nil end,
   closed = function(x, e) x.closed, x.tags, x.held_max, x.why = true, e.tags, e.held_max, e.why end,
   log = function(x, e) x.logs[#x.logs + 1] = logs.read(e.line) end,
   service = function(x, e) x:asked(e) end,
@@ -115,11 +121,16 @@ function Exchange:pass(ms)
   self:take(self.world:advance(self.id, until_ms - self.world:now()))
 end
 
+local function may_speak(x)
+  for _, try in pairs(x.live) do if not try.held then return true end end
+  return false
+end
+
 -- Time passes until the stream waits for its upstream, not for one of its own hooks or Lua models.
 function Exchange:settle()
   for _ = 1, 100000 do
     local alarm, i = self.world:alarm(self.id), self:first_pending()
-    if self.closed or not (alarm or i) or (self.open and not self.held) or self.is_slow then return end
+    if self.closed or not (alarm or i) or may_speak(self) or self.is_slow then return end
     local wait = i and math.max(0, self.pending[i].at - self.world:now())
     self:pass(wait and alarm and math.min(wait, alarm) or wait or alarm)
   end
@@ -128,61 +139,82 @@ end
 
 -- ---- the upstream
 
+local function end_try(x, try, code)
+  try.over, x.live[try.which] = true, nil
+  x:take(x.world:finish(x.id, try.which, code))
+end
+
 local actions = {
-  { "wait", function(x, ms) x:pass(ms) end },
-  { "status", function(x, status, step)
-    x:take(x.world:head(x.id, status, step.headers))
-    if step.body then x:take(x.world:bytes(x.id, step.body)) end
-    x.over, x.open = true, false
-    x:take(x.world:finish(x.id, "done"))
+  { "wait", function(x, ms, _, try) try.due = x.world:now() + ms end },
+  { "status", function(x, status, step, try)
+    x:take(x.world:head(x.id, try.which, status, step.headers))
+    if step.body then x:take(x.world:bytes(x.id, try.which, step.body)) end
+    end_try(x, try, "done")
   end },
-  { "head", function(x, status, step) x.headed = true; x:take(x.world:head(x.id, status, step.headers)) end },
-  { "ends", function(x, code) x.over, x.open = true, false; x:take(x.world:finish(x.id, code)) end },
+  { "head", function(x, status, step, try) try.headed = true; x:take(x.world:head(x.id, try.which, status, step.headers)) end },
+  { "ends", function(x, code, _, try) end_try(x, try, code) end },
   { "gone", function(x) x:take(x.world:gone(x.id)) end },
   { "slow", function(x, slow) x.is_slow = slow; x:take(x.world:slow(x.id, slow)) end },
   { "shutdown", function(x) x:take(x.world:shutdown(x.id)) end },
 }
 
-function Exchange:begin_stream()
-  if self.headed then return end
-  self.headed = true
-  self:take(self.world:head(self.id, 200, { ["content-type"] = "text/event-stream" }))
-end
-
-function Exchange:bytes(bytes, cut)
-  self:begin_stream()
+function Exchange:bytes(try, bytes, cut)
+  if not try.headed then
+    try.headed = true
+    self:take(self.world:head(self.id, try.which, 200, { ["content-type"] = "text/event-stream" }))
+  end
   for from = 1, #bytes, cut or #bytes do
-    self:take(self.world:bytes(self.id, bytes:sub(from, from + (cut or #bytes) - 1)))
+    self:take(self.world:bytes(self.id, try.which, bytes:sub(from, from + (cut or #bytes) - 1)))
   end
 end
 
-function Exchange:step(step, cut)
-  local bytes = upstreams.bytes(step, self.tool_calls)
+function Exchange:step(try, step, cut)
+  local bytes = upstreams.bytes(step, try.tool_calls)
   if bytes then
-    if type(step) == "table" and step.tool then self.tool_calls = self.tool_calls + 1 end
-    return self:bytes(bytes, cut)
+    if type(step) == "table" and step.tool then try.tool_calls = try.tool_calls + 1 end
+    return self:bytes(try, bytes, cut)
   end
   for _, action in ipairs(actions) do
     local value = step[action[1]]
-    if value ~= nil then return action[2](self, value, step) end
+    if value ~= nil then return action[2](self, value, step, try) end
   end
+end
+
+-- Whose script goes on first; when no upstream speaks any more, what else the last one's says (the client leaves).
+function Exchange:next_try()
+  local first
+  for which = 0, 1 do
+    local try = self.live[which]
+    if try and not try.over and (not first or try.due < first.due or (try.due == first.due and try.number < first.number)) then first = try end
+  end
+  if not first and next(self.live) == nil and self.last and not self.last.over then first = self.last end
+  return first
+end
+
+-- Time passes to that moment, or to what happens before it.
+function Exchange:pass_towards(due)
+  local now, alarm, i = self.world:now(), self.world:alarm(self.id), self:first_pending()
+  self:pass(math.max(0, math.min(due - now, alarm or math.huge, i and self.pending[i].at - now or math.huge)))
 end
 
 -- A try that its script does not end is ended well.
 function Exchange:play(upstream, cut, recut)
   local next_step = upstreams.player(upstream, recut, self.fail and upstreams.steps.break_with "upstream_connect_failed")
-  while not self.closed and #self.upstream > 0 do
-    local number = #self.upstream
-    local step = next_step(self.upstream[number], number)
-    if step ~= nil then
-      self:step(step, cut)
-    elseif self.over then
-      return
+  while not self.closed do
+    local try = self:next_try()
+    if not try then return end
+    if try.due > self.world:now() then
+      self:pass_towards(try.due)
     else
-      self:bytes("data: [DONE]\n\n", cut)
-      self.over = #self.upstream == number
+      local step = next_step(self.upstream[try.number], try.number)
+      if step ~= nil then
+        self:step(try, step, cut)
+      else
+        self:bytes(try, "data: [DONE]\n\n", cut)
+        try.over = true
+      end
+      self:settle()
     end
-    self:settle()
   end
 end
 
@@ -257,7 +289,7 @@ end
 local M = {}
 
 local function new(world, services, servers, fail)
-  return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, tool_calls = 0,
+  return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, live = {},
     began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
     services = services, redis = servers, fail = fail }, Exchange)
 end

@@ -91,10 +91,12 @@ function M.player(upstream, recut, otherwise)
     scripts[script] = scripts[script] or { of = list(script), at = 0 }
     return scripts[script]
   end
-  local running, number
-  return function(request, try)
-    if try ~= number then
-      running, number = begin(request), try
+  local tries = {}
+  return function(request, number)
+    local running = tries[number]
+    if not running then
+      running = begin(request)
+      tries[number] = running
       if recut and not running.recut then running.of, running.recut = recut(running.of), true end
     end
     running.at = running.at + 1

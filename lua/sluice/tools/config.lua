@@ -104,6 +104,12 @@ local function retry(r)
   return r and members { { "times", r.times }, { "backoff", some(r.backoff, picture.duration) }, { "max", some(r.max, picture.duration) } }
 end
 
+local function part(t, ...)
+  local out = {}
+  for i, name in ipairs { ... } do out[i] = { name, t and t[name] } end
+  return t and members(out)
+end
+
 local function route(r, path)
   if r.files then return members { { "path", array(r.paths) }, { "files", r.files } } end
   local policies, off = array {}, array {}
@@ -113,7 +119,8 @@ local function route(r, path)
   end
   return members {
     { "path", array(r.paths) }, { "front", fronts(r) }, { "models", offers(r) }, { "target", array(r.plan) }, { "timeout", clocks(r.clocks) },
-    { "heartbeat", picture.duration(r.heartbeat) }, { "retry", retry(r.retry) },
+    { "heartbeat", picture.duration(r.heartbeat) }, { "prerelease", part(picture.window(r), "chars", "time") }, { "on_death", r.on_death },
+    { "hedge", part(picture.hedge(r), "after", "budget") }, { "retry", retry(r.retry) },
     { "policies", policies }, { "off", #off > 0 and off or nil },
   }
 end
@@ -139,7 +146,8 @@ local function model(m)
   local t = m.target
   return members {
     { "provider", m.dialect and m.dialect.name }, { "model", m.table.model }, { "url", m.url }, { "key", text(m.table.key) }, { "ca", m.ca },
-    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "options", m.options and data(m.options) },
+    { "answer", m.answer and place(m.answer) or nil }, { "timeout", clocks(m.clocks) }, { "prefill", data(m.prefill_said) },
+    { "options", m.options and data(m.options) },
     { "max_parallel", t and some(t.max_parallel, whole_number) }, { "breaker", t and (t.failures > 0 and breaker(t)) }, { "probe", m.probe and probe(m.probe, t) },
     { "retry", retry(m.retry) },
   }

@@ -71,6 +71,15 @@ local function filter_lines(i, f)
   return ("    %d. %s: %s\n%s"):format(i, f.policy, what, text.columns(rows, "       "))
 end
 
+local function window_text(w)
+  local until_ = {}
+  if w.chars then until_[1] = ("it has %d characters"):format(w.chars) end
+  if w.time then until_[#until_ + 1] = ("%s have passed"):format(w.time) end
+  return "the beginning of an answer, until " .. table.concat(until_, " or ")
+end
+
+local DEATHS = { continue = "the next model goes on with the text so far", restart = "begins anew on the next model, while nothing was sent" }
+
 local function head_rows(r)
   local rows = { { "paths", table.concat(r.paths, ", ") }, { "front", ("%s (%s)"):format(r.front, r.methods) } }
   for i, m in ipairs(r.models) do
@@ -78,6 +87,9 @@ local function head_rows(r)
   end
   if r.offers then rows[#rows + 1] = { "offers", table.concat(r.offers, ", ") } end
   rows[#rows + 1] = { "heartbeat", "a comment after " .. r.heartbeat .. " of silence" }
+  if r.prerelease then rows[#rows + 1] = { "held back", window_text(r.prerelease) } end
+  if r.on_death then rows[#rows + 1] = { "on death", DEATHS[r.on_death] } end
+  if r.hedge then rows[#rows + 1] = { "hedge", ("a second try after %s without text, for at most %s of the requests"):format(r.hedge.after, r.hedge.budget) } end
   if #r.off > 0 then rows[#rows + 1] = { "off", table.concat(r.off, ", ") } end
   return text.columns(rows, "  ")
 end

@@ -226,6 +226,16 @@ function model_of(gateway, r, name)
   end
 end
 
+function M.window(r)
+  if not (r.prerelease_chars or r.prerelease_ms) then return nil end
+  return order({ chars = r.prerelease_chars, time = r.prerelease_ms and duration(r.prerelease_ms) }, { "chars", "time" })
+end
+
+function M.hedge(r)
+  if not r.hedge_ms then return nil end
+  return order({ after = duration(r.hedge_ms), budget = ("%g%%"):format(r.hedge_budget / 100) }, { "after", "budget" })
+end
+
 -- `path`: where the route stands in the file, such as "routes.ask".
 function M.route(gateway, r, path)
   if r.files then return order({ name = r.name, paths = array(r.paths), files = r.files }, { "name", "paths", "files" }) end
@@ -236,7 +246,8 @@ function M.route(gateway, r, path)
   local offers = r.table.offers
   local out = {
     name = r.name, paths = array(r.paths), front = table.concat(fronts, ", "), methods = table.concat(methods, "; "),
-    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), models = array {}, policies = array {},
+    offers = offers and array(offers.names), heartbeat = duration(r.heartbeat), prerelease = M.window(r),
+    hedge = M.hedge(r), on_death = r.on_death ~= "error" and r.on_death or nil, models = array {}, policies = array {},
     off = array {}, hooks = hooks_of(r, r.hooks), filters = filters_of(r, r.filters), monitored = array {},
   }
   for i, name in ipairs(r.plan) do out.models[i] = model_of(gateway, r, name) end
@@ -253,7 +264,7 @@ function M.route(gateway, r, path)
   for i, shadow in ipairs(r.shadows or {}) do
     out.monitored[i] = order({ policy = r.policies[shadow.policy + 1].name, hooks = hooks_of(r, shadow.hooks), filters = filters_of(r, shadow.filters) }, { "policy", "hooks", "filters" })
   end
-  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "policies", "off", "hooks", "filters", "monitored" })
+  return order(out, { "name", "paths", "front", "methods", "offers", "models", "heartbeat", "prerelease", "on_death", "hedge", "policies", "off", "hooks", "filters", "monitored" })
 end
 
 function M.service(s)
