@@ -43,14 +43,12 @@ end]]
     assert.is_true(tonumber(r.headers["retry-after"]) > 0)
   end)
 
-  it("gives back what was never settled", function()
+  it("gives back what was never settled, at the end of the exchange", function()
     local lua = [[
 local spend = sluice.counter("spec_unsettled", { window = "1h" })
 function P.validate() return sluice.reply(spend:reserve("key", 6, 10) and "reserved" or "refused") end]]
     local g = gateway(lua)
-    assert.equal("reserved", g:ask({ q = "x" }).text)
-    g:close()
-    assert.equal("reserved", gateway(lua):ask({ q = "x" }).text)
+    for _ = 1, 3 do assert.equal("reserved", g:ask({ q = "x" }).text) end
   end)
 
   it("says what it was given in vain", function()

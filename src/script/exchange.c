@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/semaphore.h"
 #include "script/exchange_inside.h"
+#include "script/state_value.h"
 #include "wire/json.h"
 #include "wire/utf8.h"
 
@@ -181,6 +182,7 @@ void exchange_close(struct exchange *x)
     lua_State *L = x->gateway->vm->L;
 
     exchange_release(x);
+    state_give_back(L, x);
     if (x->ref == LUA_NOREF)
         return;
     lua_pushcfunction(L, close_entry);

@@ -44,6 +44,7 @@ struct verdict {                                       /* owned; verdict_free */
 void verdict_free(struct verdict *v);
 
 struct slot;                                           /* of a semaphore (base/semaphore.h) */
+struct reserved;
 
 struct exchange {
     const struct gateway *gateway;
@@ -56,6 +57,7 @@ struct exchange {
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
     struct slot *slots;                                /* that its hooks took; given back by exchange_release */
     unsigned n_slots;
+    struct reserved *reserved;                         /* in counters (state_value.c), by its hooks; what is left is given back by exchange_close */
 };
 
 struct exchange_facts {
@@ -71,7 +73,7 @@ int exchange_only_if(struct exchange *x, size_t *policy);
 int exchange_copy(struct exchange *ret, const struct exchange *x, const struct route *r);
 int exchange_copy_shared(struct exchange *copy, const struct exchange *x);
 void exchange_release(struct exchange *x);             /* the answer is over: gives back the slots that were taken for it */
-void exchange_close(struct exchange *x);               /* releases as well; a ctx that a script kept says "this exchange is over" from now on */
+void exchange_close(struct exchange *x);               /* releases as well, and what is reserved; a ctx that a script kept says "this exchange is over" from now on */
 
 /* After accept: the query decoded into req.query, the body (may be NULL) into req.body, the front's read(req). 0; or -1 and *f says what was wrong
  * with the request (400 bad_query ...) or with us (500). */

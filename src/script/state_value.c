@@ -107,10 +107,20 @@ static int counter_lua_get(lua_State *L)               /* c:get(key) -> the sum 
 
 struct reserved {
     struct counter *counter;                           /* NULL: settled. Kept open by the user value beside it */
+    struct reserved *next, **at;                       /* among those of its exchange; at NULL: in none */
     struct reservation r;
     size_t len;
     char key[];
 };
+
+static void note(struct exchange *x, struct reserved *r)
+{
+    r->next = x->reserved;
+    r->at = &x->reserved;
+    if (r->next)
+        r->next->at = &r->next;
+    x->reserved = r;
+}
 
 /* c:reserve(key, n, limit) -> reservation | nil, seconds until it might fit (absent: never) */
 static int counter_lua_reserve(lua_State *L)
@@ -119,12 +129,14 @@ static int counter_lua_reserve(lua_State *L)
     size_t len;
     const char *key = luaL_checklstring(L, 2, &len);
     double n = check_amount(L, 3), limit = check_amount(L, 4);
+    struct call *call = vm_of(L)->call;
     struct reserved *r;
     int64_t retry;
 
     luaL_argcheck(L, n >= 0, 3, "a reservation is 0 or more");
     r = lua_newuserdatauv(L, sizeof *r + len, 1);
     r->counter = NULL;
+    r->at = NULL;
     r->len = len;
     memcpy(r->key, key, len);
     luaL_setmetatable(L, RESERVED);
@@ -132,6 +144,8 @@ static int counter_lua_reserve(lua_State *L)
     lua_setiuservalue(L, -2, 1);
     if (counter_reserve(c, key, len, n, limit, unix_now(L), &r->r, &retry)) {
         r->counter = c;
+        if (call && call->exchange)
+            note(call->exchange, r);
         return 1;
     }
     lua_pushnil(L);
@@ -146,6 +160,18 @@ static void settle(lua_State *L, struct reserved *r, double actual)
     if (r->counter)
         counter_settle(r->counter, r->key, r->len, &r->r, actual, unix_now(L));
     r->counter = NULL;
+    if (r->at) {
+        *r->at = r->next;
+        if (r->next)
+            r->next->at = r->at;
+        r->at = NULL;
+    }
+}
+
+void state_give_back(lua_State *L, struct exchange *x)
+{
+    while (x->reserved)
+        settle(L, x->reserved, 0);
 }
 
 static int reserved_settle(lua_State *L)               /* r:settle(actual): counts that in place of what was reserved; once */
@@ -158,7 +184,7 @@ static int reserved_settle(lua_State *L)               /* r:settle(actual): coun
     return 0;
 }
 
-static int reserved_gc(lua_State *L)                   /* never settled: given back */
+static int reserved_gc(lua_State *L)                   /* of no exchange and never settled: given back */
 {
     settle(L, luaL_checkudata(L, 1, RESERVED), 0);
     return 0;

@@ -82,7 +82,7 @@ end
 function P.log(sum, ctx)
   if ctx.state.held then ctx.state.held:settle(sum.usage.input + sum.usage.output) end
 end]] },
-  { "reservation:settle", "(actual: number)", "Counts this in place of what was reserved, once. What is never settled is given back, with a store at the end of the exchange.",
+  { "reservation:settle", "(actual: number)", "Counts this in place of what was reserved, once. What is never settled is given back at the end of the exchange.",
     params = { actual = "0 or more." }, errors = { "a store that does not answer: the end of the exchange tries once more" },
     example = [[
 local spent = sluice.counter "tokens"
