@@ -36,6 +36,13 @@ describe("g:chat", function()
     assert.equal(r.upstream[1].messages, r.upstream[1].body.messages)
   end)
 
+  it("shows a document of a front that it does not speak as it is", function()
+    local g = assert(t.load { source = [[return require "sluice".config { api = 1, listen = ":0", models = { m = { answer = function(_, out) out:text "hello" end } },
+      routes = { a = { path = "/v1/messages", front = "anthropic", target = "m" } } }]] })
+    local r = g:ask { path = "/v1/messages", method = "POST", body = '{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}' }
+    assert.equal("hello", r.document.content[1].text)
+  end)
+
   it("tells a refusal with all that belongs to it", function()
     local r = load():chat { user = "hi", params = { refuse = true }, upstream = { "no" } }
     assert.equal(418, r.status)

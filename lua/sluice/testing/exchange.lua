@@ -269,7 +269,7 @@ function Exchange:read()
   local body = not self.error and self.body and (self.headers["content-type"] or self.headers["Content-Type"] or ""):find("json", 1, true) and json.decode(self.body)
   if type(body) ~= "table" then return end
   self.document = body
-  if self.status >= 400 then self.error = failure(body) elseif body.content then self:event(body, 1000 + self.world:now() / 1000 - self.began - 1000) end
+  if self.status >= 400 then self.error = failure(body) elseif type(body.content) == "string" then self:event(body, 1000 + self.world:now() / 1000 - self.began - 1000) end
 end
 
 -- ---- the whole
