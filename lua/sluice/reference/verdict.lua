@@ -36,7 +36,7 @@ function P.validate(req)
   if req:last_user() == "ping" then return sluice.reply "pong" end
 end]] },
   { "reply.text?", "string", "The answer's text; nothing by default." },
-  { "reply.status?", "integer", "The HTTP status, from 200 to 599; 200 by default." },
+  { "reply.status?", "integer", "The HTTP status, from 200 to 599; 200 by default. With another one the text is the body as it is, not in the client's dialect." },
   { "reply.finish?", "string", 'Why the answer is over, for clients and the log; "stop" by default.' },
 
   { "sluice.stop", "(ending?: string|sluice.End): sluice.Verdict",
