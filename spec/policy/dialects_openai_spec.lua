@@ -49,6 +49,11 @@ describe("a client's chat completion", function()
     assert.is_nil(req.include_usage)
   end)
 
+  it("that streams and does not ask for usage is told none, also where bytes pass", function()
+    assert.is_false(read(chat { stream = true }).include_usage)
+    assert.is_false(read(chat { stream = true, stream_options = { include_usage = false } }).include_usage)
+  end)
+
   for body, said in pairs {
     ["{"] = "the body is no JSON: ", ["[]"] = "the body must be a JSON object", ["{}"] = "'messages' must be a list of messages, is missing",
     ['{"messages":{}}'] = "'messages' must be a list of messages, is an object", ['{"messages":[]}'] = "'messages' must hold at least one message",
@@ -209,7 +214,7 @@ end)
 describe("legacy completions", function()
   it("are a user's message and its answer", function()
     local req = assert(read({ prompt = { "Once" }, max_tokens = 5, echo = false, best_of = 1, suffix = "", stream = true, model = "m" }, "openai_completions"))
-    assert.same({ model = "m", stream = true, include_usage = nil, messages = { { role = "user", content = "Once" } }, params = { max_tokens = 5 } }, req)
+    assert.same({ model = "m", stream = true, include_usage = false, messages = { { role = "user", content = "Once" } }, params = { max_tokens = 5 } }, req)
     local text, all = "", events(play("openai_completions", { usage = USAGE, include_usage = true }))
     for i = 1, #all - 2 do text = text .. all[i].choices[1].text end
     assert.same({ 'Hello "x"!', "text_completion", "stop", 30, "[DONE]" }, { text, all[1].object, all[#all - 2].choices[1].finish_reason, all[#all - 1].usage.total_tokens, all[#all] })

@@ -88,7 +88,8 @@ function M.common(req, body, taken)
   req.model = M.may(M.text, body.model, "model", "a text: the name of a model")
   req.stream = M.may(M.flag, body.stream, "stream") or false
   local options = M.may(M.object, body.stream_options, "stream_options")
-  if options and req.stream then req.include_usage = M.may(M.flag, options.include_usage, "stream_options.include_usage") or false end
+  -- False, where a stream is not to tell it: events that tell nothing else are then kept from clients that look for a choice in each.
+  if req.stream then req.include_usage = options and M.may(M.flag, options.include_usage, "stream_options.include_usage") or false end
   local params = {}
   for name, v in pairs(M.without_nulls(body)) do
     if not taken[name] then params[name] = v end
