@@ -128,25 +128,34 @@ end)
 describe("ollama's other answers", function()
   it("are errors", function()
     assert.same({ message = "model 'x' not found" }, probe.failure("ollama", 404, { error = "model 'x' not found" }))
+    assert.same({ message = "too hot" }, probe.failure("ollama", 400, { error = { message = "too hot" } }))
     assert.is_nil(probe.failure("ollama", 502, json.null))
   end)
 
   it("are embeddings", function()
-    local r = probe.embed("ollama", { input = { "a", "b" }, dimensions = 2, encoding_format = "float", user = "u" })
+    local r = probe.embed("ollama", { "a", "b" }, { dimensions = 2, encoding_format = "float", user = "u" })
     assert.equal("/api/embed", r.path)
     assert.same({ model = "qwen3:8b", input = { "a", "b" }, dimensions = 2 }, r.body)
-    assert.same({ model = "qwen3:8b", input = "one" }, probe.embed("ollama", { input = "one" }).body)
+    assert.same({ model = "qwen3:8b", input = { "one\ntwo" } }, probe.embed("ollama", { { { type = "text", text = "one" }, { type = "text", text = "two" } } }).body)
     assert.same({ object = "list", model = "known", usage = { prompt_tokens = 8, total_tokens = 8 }, data = { { object = "embedding", index = 0, embedding = { 0.5, -1 } } } },
       probe.answer("ollama", { model = "m", embeddings = { { 0.5, -1 } }, prompt_eval_count = 8 }))
     assert.is_nil(probe.answer("ollama", { error = "x" }))
+    assert.is_nil(probe.answer("ollama", { embeddings = { 0.5 } }))
+  end)
+
+  it("are embeddings in base64, of any length", function()
+    local function base64(vector) return probe.answer("ollama", { embeddings = { vector } }, { encoding_format = "base64" }).data[1].embedding end
+    assert.equal("AAAAPw==", base64 { 0.5 })
+    assert.equal("AAAAPwAAgL8=", base64 { 0.5, -1 })
+    assert.equal("AAAAPwAAgL8AAKBA", base64 { 0.5, -1, 5 })
+    local long = {}
+    for i = 1, 100 do long[i] = 0.5 end
+    assert.equal(("AAAAPwAAAD8AAAA/"):rep(33) .. "AAAAPw==", base64(long))
   end)
 
   it("are refusals of embeddings that cannot be asked for", function()
-    local function no(params) return select(2, probe.embed("ollama", params)).message end
-    assert.equal("'encoding_format: base64' cannot be told to this model (provider \"ollama\")", no { input = "a", encoding_format = "base64" })
-    assert.equal("'truncate' cannot be told to this model (provider \"ollama\")", no { input = "a", truncate = true })
-    for _, input in ipairs { { 1, 2 }, { { 1 } }, {}, 5 } do
-      assert.equal("'input' must be a text or a list of texts for this model", no { input = input })
-    end
+    local function no(params) return select(2, probe.embed("ollama", { "a" }, params)).message end
+    assert.equal("'encoding_format: int8' cannot be told to this model (provider \"ollama\")", no { encoding_format = "int8" })
+    assert.equal("'truncate' cannot be told to this model (provider \"ollama\")", no { truncate = true, user = "u" })
   end)
 end)

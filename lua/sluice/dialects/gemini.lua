@@ -4,6 +4,7 @@
 --   options = { safetySettings = { ... }, generationConfig = { thinkingConfig = { includeThoughts = true } } }
 local sluice = require "sluice"
 local body_of = require "sluice.dialects.gemini_request"
+local embedding = require "sluice.dialects.embedding"
 
 local M = { name = "gemini" }
 
@@ -125,31 +126,13 @@ end
 
 M.provider.embed = {}
 
-local EMBED = { input = true, dimensions = true, encoding_format = true, user = true }
-
-local function refuse(what) return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"gemini\")"):format(what)) end
-
--- The texts to embed, or nil: tokens are numbers, which only their own tokenizer could turn into text again.
-local function texts_of(input)
-  local out = type(input) == "table" and { table.unpack(input) } or { input }
-  for _, item in ipairs(out) do
-    if type(item) ~= "string" then return nil end
-  end
-  return #out > 0 and out or nil
-end
-
 function M.provider.embed.request(req, model)
-  local params = req.params
-  for name, value in pairs(params) do
-    if set(value) and not EMBED[name] then return refuse(name) end
-  end
-  if set(params.encoding_format) and params.encoding_format ~= "float" then return refuse("encoding_format: " .. tostring(params.encoding_format)) end
-  local texts = texts_of(params.input)
-  if not texts then return sluice.reject(400, "param_invalid", "'input' must be a text or a list of texts for this model") end
+  local refused = embedding.refused(req, "gemini")
+  if refused then return refused end
   local name, path = resource(model.model)
-  local requests = {}
-  for i, item in ipairs(texts) do
-    requests[i] = { model = name, content = { parts = { { text = item } } }, outputDimensionality = set(params.dimensions) and params.dimensions or nil }
+  local requests, dimensions = sluice.json.array {}, req.params.dimensions
+  for i, item in ipairs(embedding.texts(req)) do
+    requests[i] = { model = name, content = { parts = { { text = item } } }, outputDimensionality = set(dimensions) and dimensions or nil }
   end
   return { path = ("/%s:batchEmbedContents"):format(path), headers = headers(model, "application/json"), body = { requests = requests } }
 end
@@ -158,12 +141,9 @@ end
 function M.provider.embed.answer(doc, req)
   local embeddings = object(doc).embeddings
   if not is_array(embeddings) then return nil end
-  local data = {}
-  for i, item in ipairs(embeddings) do
-    if not is_array(object(item).values) then return nil end
-    data[i] = sluice.json.order({ object = "embedding", index = i - 1, embedding = item.values }, { "object", "index", "embedding" })
-  end
-  return sluice.json.order({ object = "list", data = sluice.json.array(data), model = req.model }, { "object", "data", "model" })
+  local vectors = {}
+  for i, item in ipairs(embeddings) do vectors[i] = object(item).values or null end
+  return embedding.document(vectors, req)
 end
 
 return M

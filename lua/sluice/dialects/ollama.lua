@@ -8,6 +8,7 @@
 --   - tool_choice = "none" leaves the tools out; that a tool must be called cannot be told.
 --   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
+local embedding = require "sluice.dialects.embedding"
 
 local M = { name = "ollama" }
 
@@ -275,8 +276,10 @@ function M.provider.event(event, out)
   out:done()
 end
 
+-- { error = "..." }; some that speak its language, and its own /v1, say { error = { message } }.
 function M.provider.error(_, body)
-  local message = text(object(body).error)
+  local why = object(body).error
+  local message = text(why) or text(object(why).message)
   return message and { message = message } or nil
 end
 
@@ -284,43 +287,19 @@ end
 
 M.provider.embed = {}
 
-local EMBED = { input = true, dimensions = true, encoding_format = true, user = true }
-
--- A text or texts; tokens are numbers, which only their own tokenizer could turn into text again.
-local function are_texts(input)
-  if type(input) ~= "table" then return type(input) == "string" end
-  for _, item in ipairs(input) do
-    if type(item) ~= "string" then return false end
-  end
-  return #input > 0
-end
-
 function M.provider.embed.request(req, model)
-  local job = {}
-  for name, value in pairs(req.params) do
-    if set(value) and not EMBED[name] then cannot_tell(job, name) end
-  end
-  local format = req.params.encoding_format
-  if set(format) and format ~= "float" then cannot_tell(job, "encoding_format: " .. tostring(format)) end
-  if not are_texts(req.params.input) then invalid(job, "input", "must be a text or a list of texts for this model") end
-  if job.refused then return job.refused end
+  local refused = embedding.refused(req, "ollama")
+  if refused then return refused end
   local dimensions = set(req.params.dimensions) and req.params.dimensions or nil
   return { path = "/api/embed", headers = headers(model, "application/json"),
-    body = upon(model.options or {}, { model = model.model, input = req.params.input, dimensions = dimensions }) }
+    body = upon(model.options or {}, { model = model.model, input = embedding.texts(req), dimensions = dimensions }) }
 end
 
 -- nil: this is no answer.
 function M.provider.embed.answer(doc, req)
   local embeddings = object(doc).embeddings
   if not is_array(embeddings) then return nil end
-  local data = {}
-  for i, values in ipairs(embeddings) do
-    if not is_array(values) then return nil end
-    data[i] = sluice.json.order({ object = "embedding", index = i - 1, embedding = values }, { "object", "index", "embedding" })
-  end
-  local n = math.tointeger(doc.prompt_eval_count)
-  return sluice.json.order({ object = "list", data = sluice.json.array(data), model = req.model, usage = n and { prompt_tokens = n, total_tokens = n } or nil },
-    { "object", "data", "model", "usage" })
+  return embedding.document(embeddings, req, math.tointeger(doc.prompt_eval_count))
 end
 
 return M

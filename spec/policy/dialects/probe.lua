@@ -115,8 +115,12 @@ function M.request(dialect, req, more)
     req = { model = req.model, messages = req.messages or { { role = "user", content = "Hi" } }, tools = req.tools, params = json.object(req.params or {}) } }
 end
 
-function M.embed(dialect, params) return M.request(dialect, { params = params }, { run = "embed" }) end
-function M.answer(dialect, doc) return (ask { run = "answer", dialect = dialect, doc = doc, req = { model = "known" } }).answer end
+function M.embed(dialect, texts, params)
+  local messages = {}
+  for i, text in ipairs(texts) do messages[i] = { role = "user", content = text } end
+  return M.request(dialect, { messages = messages, params = params or {} }, { run = "embed" })
+end
+function M.answer(dialect, doc, params) return (ask { run = "answer", dialect = dialect, doc = doc, req = { model = "known", params = params or json.object {} } }).answer end
 function M.failure(dialect, status, body) return (ask { run = "failure", dialect = dialect, status = status, body = body }).failure end
 
 -- ---- recorded streams
