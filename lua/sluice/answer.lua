@@ -3,6 +3,7 @@
 local host = require "sluice.host"
 local record = require "sluice.record"
 local shown = require "sluice.shown"
+local verdict = require "sluice.verdict"
 
 local REQ, ID, TARGET, ROUTE, ANSWER, ASKED = record.REQ, record.ID, record.TARGET, record.ROUTE, record.ANSWER, record.ASKED
 
@@ -95,11 +96,12 @@ function M.fault(x, fn, sequence, front_error, ...)
   return text(fn(answer, err, body), "fault"), nil, nil, answer.sequence
 end
 
--- A front that answers by itself: the document, and the names of the models that this route's clients may ask for.
+-- A front that answers by itself: its document, or the verdict that there is none. names: the models that this route's clients may ask for.
 function M.respond(x, fn)
   local route, names = x[ROUTE], {}
   for i, name in ipairs(route.offers and route.offers.names or route.plan) do names[i] = name end
   local document = fn(x[REQ], names)
+  if verdict.is(document) then return document end
   if type(document) ~= "table" then error("the front's respond returned no table", 0) end
   return host.json.encode(document)
 end

@@ -87,3 +87,25 @@ describe("print_tokens.lua", function()
     assert.equal('a"b\\n\nabcdéf/\n', said)
   end)
 end)
+
+describe("the models of a route", function()
+  local g = assert(t.load { source = [[
+local sluice = require "sluice"
+local function answer(_, out) out:text "Hello." end
+return sluice.config { api = 1, listen = ":0", models = { m = { answer = answer } },
+  routes = { api = { path = "/v1/*", models = { fast = "m", ["house/big"] = "m" } } } }
+]] })
+  local function get(path) return g:ask { method = "GET", path = path } end
+
+  it("are told of, each below its own path", function()
+    assert.equal(200, get("/v1/models").status)
+    assert.matches('"id":"fast","object":"model"', get("/v1/models/fast").body)
+    assert.matches('"id":"house/big"', get("/v1/models/house/big").body)
+  end)
+
+  it("are no others", function()
+    local r = get "/v1/models/m"
+    assert.same({ 404, "model_not_found" }, { r.status, r.error.code })
+    assert.has_error(function() get "/v1/models/" end)
+  end)
+end)

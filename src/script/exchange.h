@@ -186,7 +186,7 @@ int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *
 /* The whole answer as one document. */
 struct gathered { unsigned choice; enum channel channel; struct buf text, id, name; };   /* channel TOOL_ARGS: a tool call, text its arguments */
 int exchange_front_whole(struct exchange *x, const struct front_end *end, const struct gathered *blocks, size_t n, struct buf *out);
-int exchange_front_respond(struct exchange *x, struct buf *out);
+int exchange_front_respond(struct exchange *x, struct buf *out, struct failure *f);   /* 0, or -1: *f tells why not */
 /* The model's name as the client knows it; lives until the next call into Lua. */
 const char *exchange_public_model(struct exchange *x);
 bool exchange_wants_usage(struct exchange *x);         /* the client asked for usage, or gets it without asking */

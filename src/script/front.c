@@ -20,6 +20,7 @@ struct front_job {
     uint64_t *sequence;
     struct buf *out;
     char **before, **after;
+    bool may_refuse;
 };
 
 static void push_buf(lua_State *L, const struct buf *b) { lua_pushlstring(L, b->data ? b->data : "", b->len); }
@@ -117,6 +118,10 @@ static int front_entry(lua_State *L)                   /* (job) */
         lua_rawgeti(L, LUA_REGISTRYINDEX, job->ref);
     lua_pushinteger(L, job->sequence ? (lua_Integer)*job->sequence : 0);
     lua_call(L, 3 + push_arguments(L, job), 4);        /* job bytes before after sequence */
+    if (job->may_refuse && lua_type(L, 2) != LUA_TSTRING) {
+        lua_settop(L, 2);                              /* job verdict */
+        return 1;
+    }
     s = lua_tolstring(L, 2, &len);
     if (s)
         buf_append(job->out, s, len);
@@ -195,10 +200,33 @@ int exchange_front_again(struct exchange *x)
     return run(&job);
 }
 
-int exchange_front_respond(struct exchange *x, struct buf *out)
+int exchange_front_respond(struct exchange *x, struct buf *out, struct failure *f)
 {
-    struct front_job job = { .x = x, .what = "respond", .ref = x->front->respond_ref, .out = out };
-    return run(&job);
+    struct front_job job = { .x = x, .what = "respond", .ref = x->front->respond_ref, .out = out, .may_refuse = true };
+    struct sayer who = { NULL, "the front's respond", x->front->respond_ref, MAY_REJECT };
+    struct verdict v = { 0 };
+    struct call c;
+    int result = -1;
+
+    if (exchange_run(x, &c, front_entry, &job, HOOK_MS, "a front may not wait") != CALL_RETURNED) {
+        log_say(LOG_ERROR, "front.failed", "front %s: %s", x->front->name, c.message ? c.message : "no memory");
+    } else if (c.n_results > 0) {
+        verdict_read(x, &c, -1, &who, &v, NULL);
+        if (v.wrong)
+            log_say(LOG_ERROR, "front.failed", "%s", v.wrong);
+    } else {
+        result = 0;
+    }
+    if (v.kind == VERDICT_REJECT) {
+        failure_free(f);
+        *f = v.failure;
+        memset(&v.failure, 0, sizeof v.failure);
+    } else if (result) {
+        failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not answer this request");
+    }
+    verdict_free(&v);
+    call_finish(&c);
+    return result;
 }
 
 /* ---- facts for C: of tables that only our own Lua writes, so nothing here can raise */

@@ -429,16 +429,29 @@ const struct model *gateway_model(const struct gateway *g, const char *name)
     return NULL;
 }
 
+/* A path that ends with / and a star stands for all below it. */
+static bool lies_below(const char *path, const char *pattern)
+{
+    size_t n = strlen(pattern);
+
+    return n >= 2 && pattern[n - 2] == '/' && pattern[n - 1] == '*' && strncmp(path, pattern, n - 1) == 0 && path[n - 1];
+}
+
+/* A path that is said whole counts before one that stands for many. */
 const struct route *gateway_route(const struct gateway *g, const char *path, const struct front **front)
 {
-    for (size_t i = 0; i < g->n_routes; i++) {
-        if (g->routes[i].files)
-            continue;
-        for (size_t k = 0; k < g->routes[i].n_paths; k++)
-            if (strcmp(g->routes[i].paths[k], path) == 0) {
-                *front = g->routes[i].fronts[k];
-                return &g->routes[i];
+    const struct route *found = NULL;
+
+    for (size_t i = 0; i < g->n_routes; i++)
+        for (size_t k = 0; !g->routes[i].files && k < g->routes[i].n_paths; k++) {
+            bool same = strcmp(g->routes[i].paths[k], path) == 0;
+
+            if (same || (!found && lies_below(path, g->routes[i].paths[k]))) {
+                found = &g->routes[i];
+                *front = found->fronts[k];
             }
-    }
-    return NULL;
+            if (same)
+                return found;
+        }
+    return found;
 }

@@ -285,12 +285,13 @@ void answer_done(struct stream *s, enum reason why)
 
 bool answer_respond(struct stream *s)
 {
+    struct failure f = { .retry_after = -1 };
     struct buf body = BUF_EMPTY;
 
     if (s->front->respond_ref == LUA_NOREF || s->shadow)
         return false;
-    if (exchange_front_respond(&s->exchange, &body) != 0) {
-        stream_fail(s, REASON_INTERNAL);
+    if (exchange_front_respond(&s->exchange, &body, &f) != 0) {
+        stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_INTERNAL, &f);
     } else {
         answer_document(s, &body);
         stream_close(s, REASON_REPLIED);

@@ -15,6 +15,7 @@ M.endpoints = {
   ["/completions"]      = "openai_completions",
   ["/embeddings"]       = "openai_embeddings",
   ["/models"]           = "openai_models",
+  ["/models/*"]         = "openai_models",               -- one of them, by its name
   ["/responses"]        = "responses",
 }
 

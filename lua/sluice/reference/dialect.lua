@@ -108,7 +108,7 @@ local echo = { name = "echo", provider = {
     .. "and { choice, tool }. Without it all clients stream.",
     params = { answer = "As for `front.begin`, with finish and usage." },
     example = [[whole = function(answer) return { text = answer.blocks[1] and answer.blocks[1].text or "" } end]] },
-  { "front.respond?", "fun(req: sluice.Request, names: string[]): table", "Answers by itself, with a document; no model is asked.",
+  { "front.respond?", "fun(req: sluice.Request, names: string[]): table|sluice.Verdict", "Answers by itself, with a document or sluice.reject; no model is asked.",
     params = { req = "The request.", names = "The models that clients of the route may ask for." },
     example = [[respond = function(_, names) return { models = sluice.json.array(names) } end]] },
   { "front.read?", "fun(req: sluice.Request): sluice.Verdict?", "Reads the request: sets `req.messages` and what else it finds. It may be run again, and must then "
