@@ -7,13 +7,16 @@ set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 . "$root/examples/packages.sh"
 
-TEST_PACKAGES="lua5.4 lua-busted lua-check openssl curl nodejs util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium valgrind redis-server"
+TEST_PACKAGES="lua5.4 lua-busted lua-check openssl curl nodejs util-linux procps nginx libnginx-mod-http-lua lua-cjson caddy haproxy chromium valgrind redis-server python3-venv"
 command -v npm >/dev/null 2>&1 || TEST_PACKAGES="$TEST_PACKAGES npm"      # a nodejs from elsewhere brings its own
 
 # shellcheck disable=SC2086
 need $BUILD_PACKAGES $TEST_PACKAGES
 (cd "$root/spec/e2e" && cmp -s package-lock.json node_modules/.sluice-lock || { npm ci --silent && cp package-lock.json node_modules/.sluice-lock; }) ||
   { echo "sluice: npm ci failed in spec/e2e; is there a network?" >&2; exit 1; }
+(cd "$root/spec/e2e" && cmp -s requirements.txt .venv/.sluice-requirements ||
+  { rm -rf .venv && python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check -r requirements.txt && cp requirements.txt .venv/.sluice-requirements; }) ||
+  { echo "sluice: pip install failed in spec/e2e; is there a network?" >&2; exit 1; }
 build "$root" release build
 build "$root" thread build/thread
 build "$root" dev build/dev

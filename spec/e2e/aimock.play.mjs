@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { LLMock } from "@copilotkit/aimock";
 import { KEY, ROOT, play } from "../flow/play.mjs";
+import { PROVIDERS, QUESTIONS, WORDS, open as open_all, proved } from "./sdk.mjs";
 
 async function open(stage, options = {}) {
   const mock = new LLMock({ port: 0, ...options });
@@ -93,4 +94,21 @@ play("the client leaves: the mock's stream is cancelled", async (stage) => {
   const line = await g.request(0);
   assert.equal(line.end, "client_closed");
   assert.ok(line.tokens < 100);
+});
+
+play("EventSource's route before every provider: the answer, a refusal, an end in the middle", async (stage) => {
+  const s = await open_all(stage);
+  for (const provider of PROVIDERS) {
+    const ask = (question) => s.g.get(`/ask/${provider}?q=${encodeURIComponent(question)}`);
+    const { text, end } = await (await ask(QUESTIONS.plain)).all();
+    assert.deepEqual([text, end], [WORDS, "[DONE]"]);
+    proved("token", provider, "stream");
+
+    const broken = await ask(QUESTIONS.broken);
+    assert.deepEqual([broken.status, (await broken.json()).code], [502, "upstream_status"]);
+    const cut = await ask(QUESTIONS.cut);
+    if (cut.status === 200) assert.match((await cut.all()).code, /^upstream_/);
+    else assert.match((await cut.json()).code, /^upstream_/);
+    proved("token", provider, "errors");
+  }
 });
