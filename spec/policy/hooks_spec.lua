@@ -44,6 +44,11 @@ describe("the plan", function()
     assert.equal("true", r.headers["x-should-retry"])
     r = gateway("", '"smart"'):ask { q = "x", upstream = { t.fail(429, { ["retry-after-ms"] = "1200" }) } }
     assert.equal("2", r.headers["retry-after"])
+    for status, headers in pairs { [429] = {}, [503] = {}, [500] = { ["retry-after"] = "7" } } do
+      assert.equal("true", gateway("", '"smart"'):ask({ q = "x", upstream = { t.fail(status, headers) } }).headers["x-should-retry"])
+    end
+    assert.equal("false", gateway("", '"smart"'):ask({ q = "x", upstream = { t.fail(429, { ["retry-after"] = "86400" }) } }).headers["x-should-retry"])
+    assert.equal("false", gateway("", '"smart"'):ask({ q = "x", upstream = { t.fail(400) } }).headers["x-should-retry"])
   end)
 
   it("does not ask another model what the first found wrong with the request", function()

@@ -345,6 +345,14 @@ void answer_reply(struct stream *s, const struct verdict *v)
     stream_close(s, REASON_REPLIED);
 }
 
+/* At once, by a program: not what is the same next time, nor what will not be over in a minute. */
+static bool worth_retrying(const struct failure *f)
+{
+    bool passing = f->status == 408 || f->status == 409 || f->status == 425 || f->status == 429 || f->status >= 500;
+
+    return passing && f->retry_after <= 60;
+}
+
 static void reply_failure(struct stream *s, const struct failure *f, struct buf *body)
 {
     char retry[24];
@@ -353,7 +361,7 @@ static void reply_failure(struct stream *s, const struct failure *f, struct buf 
         { "Cache-Control", "no-store" },
         { "X-Sluice-Error", f->code },
         { "X-Request-Id", s->id },
-        { "X-Should-Retry", f->retry_after >= 0 || f->status >= 500 ? "true" : "false" },   /* as SDKs of OpenAI and Anthropic heed it */
+        { "X-Should-Retry", worth_retrying(f) ? "true" : "false" },   /* as SDKs of OpenAI and Anthropic heed it */
     };
     size_t n = 5;
 
