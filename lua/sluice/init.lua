@@ -190,7 +190,7 @@ function M.has(feature) return features[feature] == true end
 
 local parts = {}
 for _, name in ipairs {
-  "api_keys", "audit", "banned_words", "budget", "cors", "experiment", "extract_think", "fallback", "hide_reasoning", "json_mode", "language",
+  "api_keys", "audit", "banned_words", "budget", "cache", "cors", "experiment", "extract_think", "fallback", "hide_reasoning", "json_mode", "language",
   "limits", "mask_secrets", "model_table", "moderation", "rate_limit", "redact", "stop_sequences", "template",
 } do parts[name], features["parts." .. name] = true, true end
 

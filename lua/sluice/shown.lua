@@ -142,7 +142,7 @@ function M.tool_args(x)
   if now ~= call.was then return now end
 end
 
-local sum_fields = set_of { "finish", "status", "tokens", "bytes", "first_token_ms", "total_ms", "held_ms", "usage" }
+local sum_fields = set_of { "finish", "status", "complete", "tokens", "bytes", "first_token_ms", "total_ms", "held_ms", "usage" }
 local sum_mt = { __metatable = false, __name = "summary" }
 function sum_mt.__index(_, k)
   if sum_fields[k] then return nil end
@@ -165,9 +165,9 @@ function M.finish(x, reason, tokens, input, output, cached, reasoning)
   x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, input, output, cached, reasoning, tokens) }
 end
 
-function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, input, output, cached, reasoning)
+function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, input, output, cached, reasoning, complete)
   x[SUMMARY] = setmetatable({
-    finish = reason, status = status, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
+    finish = reason, status = status, complete = complete, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
     usage = usage_of(x, input, output, cached, reasoning, tokens),
   }, sum_mt)
 end

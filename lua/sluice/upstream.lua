@@ -5,6 +5,7 @@ local frozen = require "sluice.frozen"
 local record = require "sluice.record"
 local request = require "sluice.request"
 local shown = require "sluice.shown"
+local step = require "sluice.step"
 local verdict = require "sluice.verdict"
 
 local REQ, ROUTE, TRY, ANSWER = record.REQ, record.ROUTE, record.TRY, record.ANSWER
@@ -115,8 +116,8 @@ end
 
 -- ---- rare events
 
-local CHANNELS = { content = 0, reasoning = 1, refusal = 2 }
-local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE = 1, 2, 3, 4, 5, 6, 7
+local CHANNELS = step.CHANNELS
+local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE = step.TEXT, step.TOOL, step.FINISH, step.USAGE, step.MODEL, step.ERROR, step.DONE
 
 local ops
 

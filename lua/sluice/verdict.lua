@@ -3,6 +3,7 @@ local host = require "sluice.host"
 local known_sets = require "sluice.known"
 local schema = require "sluice.schema"
 local suggest = require "sluice.suggest"
+local answer = require "sluice.reply"
 local blame = require("sluice.complain").blame
 
 local M = {}
@@ -76,7 +77,7 @@ local function reject(status, code, message)
   return verdict({ REJECT, status = t.status, code = t.code, message = t.message, type = t.type, headers = t.headers, retry_after = retry })
 end
 
-local reply_fields = { text = true, status = true, finish = true }
+local reply_fields = { text = true, status = true, finish = true, blocks = true, usage = true }
 
 local function reply(t)
   local what = "sluice.reply"
@@ -85,6 +86,8 @@ local function reply(t)
   known_fields(t, reply_fields, what)
   field(t.text, "text", "string", what)
   field(t.finish, "finish", "string", what)
+  if t.blocks ~= nil then return verdict({ REPLY, finish = t.finish, steps = answer.steps(t) }) end
+  if t.usage ~= nil then blame(what .. ": usage is told of an answer of blocks only") end
   if t.text and not host.utf8(t.text) then blame(what .. ": text is no valid UTF-8") end
   return verdict({ REPLY, text = t.text or "", status = t.status and status_of(t.status, 200, what) or 200, finish = t.finish or "stop" })
 end

@@ -30,6 +30,19 @@ struct failure {
 void failure_free(struct failure *f);
 void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
 
+/* An answer in steps: what a rare event means, as the dialect's event(event, out) says it, or a reply of blocks. */
+struct event_op {
+    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE } kind;
+    unsigned choice;
+    enum channel channel;                              /* TEXT */
+    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says */
+    struct buf name, id;                               /* TOOL; ERROR: name is its code */
+    long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
+    int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
+};
+struct event_ops { struct event_op *ops; size_t n; };
+void event_ops_free(struct event_ops *o);
+
 enum verdict_kind { VERDICT_PASS, VERDICT_REJECT, VERDICT_REPLY, VERDICT_STOP, VERDICT_ROUTE, VERDICT_NEXT, VERDICT_RETRY, VERDICT_GIVE_UP, VERDICT_DROP, VERDICT_WRONG };
 struct verdict {                                       /* owned; verdict_free */
     enum verdict_kind kind;
@@ -37,6 +50,7 @@ struct verdict {                                       /* owned; verdict_free */
     int status;                                        /* REPLY: default 200 */
     struct buf text;                                   /* REPLY, STOP */
     char *finish;                                      /* REPLY, STOP: the finish reason, default "stop" */
+    struct event_ops ops;                              /* REPLY: a whole answer in place of a model's; empty: text alone */
     const struct model *plan[PLAN_MAX];                /* ROUTE */
     size_t n_plan;
     char *wrong;                                       /* WRONG: the sentence: names the hook and lists what it may return */
@@ -150,19 +164,8 @@ struct upstream_request {
 int exchange_request(struct exchange *x, const struct model *m, bool may_pass, const struct buf *so_far, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
 
-/* What a rare event means, as the dialect's event(event, out) says it, in order. 0; or -1: the dialect failed, told in the log. */
-struct event_op {
-    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE } kind;
-    unsigned choice;
-    enum channel channel;                              /* TEXT */
-    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says */
-    struct buf name, id;                               /* TOOL; ERROR: name is its code */
-    long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
-    int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
-};
-struct event_ops { struct event_op *ops; size_t n; };
+/* What a rare event means, in order. 0; or -1: the dialect failed, told in the log. */
 int exchange_event(struct exchange *x, const struct model *m, const char *bytes, size_t len, struct event_ops *ret);
-void event_ops_free(struct event_ops *o);
 
 /* What an error answer says of itself; each may be NULL. */
 struct upstream_error { char *message, *code, *type; };
@@ -205,6 +208,7 @@ enum call_state exchange_give_back(struct exchange *x, struct call *c);
 struct summary {                                       /* what log(sum, ctx) sees and what the log line says */
     const char *finish;                                /* "done" "client_closed" or the error's code */
     int status;
+    bool complete;                                     /* the model's answer was told whole */
     uint64_t tokens, bytes;                            /* pieces of text received, bytes of text sent */
     int64_t first_token_ms, total_ms, held_ms;         /* -1: never */
     struct usage usage;

@@ -27,6 +27,7 @@ void exchange_push_headers(lua_State *L, const struct header *headers, size_t n)
 int exchange_push_failure(lua_State *L, const struct failure *f);                  /* the ten values that exchange.lua's err_of takes; how many */
 /* A text, a number, a secret, or a list of these: appended to `out`, as a header's value. Raises what it cannot be. */
 void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name);
+void event_ops_read(lua_State *L, int idx, size_t max, struct event_ops *ret);     /* upstream.c: the list of steps at idx, at most `max`; ret: empty */
 int exchange_check_may_wait(lua_State *L, const char *what);                       /* raises a sentence when Lua cannot be left here; 0 */
 int exchange_results(lua_State *L, int status, lua_KContext below);                /* a continuation: all above `below` are the results */
 
@@ -38,7 +39,7 @@ int exchange_unbox(lua_State *L);                      /* host.unbox(box) -> the
 void exchange_box_open(lua_State *L);                  /* makes its metatable, once a VM */
 
 /* verdict.c: reads the verdict at stack index idx of the open call (which has returned) as one that the hook may give. */
-enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16, MAY_NEXT = 32 };
+enum { MAY_REJECT = 1, MAY_REPLY = 2, MAY_STOP = 4, MAY_DROP = 8, MAY_ROUTE = 16, MAY_NEXT = 32, MAY_ANSWER = 64 };   /* ANSWER: reply with blocks */
 struct sayer {                                         /* who said it */
     const char *policy, *hook;                         /* constants of the gateway; NULL: a front */
     int fn_ref;

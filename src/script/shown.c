@@ -189,7 +189,8 @@ static int summary_entry(lua_State *L)                 /* (job) */
     push_count(L, s->total_ms);
     push_count(L, s->held_ms);
     push_usage(L, &s->usage);
-    lua_call(L, 12, 0);
+    lua_pushboolean(L, s->complete);
+    lua_call(L, 13, 0);
     return 0;
 }
 

@@ -192,22 +192,17 @@ static int64_t take_count(lua_State *L, int slot, int64_t absent)   /* op -> op 
     return n;
 }
 
-static int event_entry(lua_State *L)                   /* (job) */
+void event_ops_read(lua_State *L, int idx, size_t max, struct event_ops *ret)
 {
-    struct event_job *job = lua_touserdata(L, 1);
-    size_t n;
+    size_t n = lua_rawlen(L, idx);
 
-    exchange_push_function(L, "event");
-    lua_rawgeti(L, LUA_REGISTRYINDEX, job->d->event_ref);
-    lua_pushlstring(L, job->bytes, job->len);
-    lua_call(L, 2, 1);                                 /* job ops */
-    n = lua_rawlen(L, -1);
-    job->ret->ops = mem_alloc((n ? n : 1) * sizeof *job->ret->ops);
-    for (size_t i = 0; i < n && i < OPS_MAX; i++) {
-        struct event_op *op = &job->ret->ops[i];
+    idx = lua_absindex(L, idx);
+    ret->ops = mem_alloc((n ? n : 1) * sizeof *ret->ops);
+    for (size_t i = 0; i < n && i < max; i++) {
+        struct event_op *op = &ret->ops[i];
 
-        lua_rawgeti(L, 2, (lua_Integer)i + 1);         /* job ops op */
-        job->ret->n++;
+        lua_rawgeti(L, idx, (lua_Integer)i + 1);       /* op */
+        ret->n++;
         op->kind = (int)take_count(L, 1, 0);
         op->choice = (unsigned)take_count(L, 2, 0);
         op->channel = (enum channel)take_count(L, 3, 0);
@@ -217,8 +212,19 @@ static int event_entry(lua_State *L)                   /* (job) */
         op->index = (long)take_count(L, 7, -1);
         for (int k = 0; k < 4; k++)
             op->usage[k] = take_count(L, 8 + k, -1);
-        lua_pop(L, 1);                                 /* job ops */
+        lua_pop(L, 1);                                 /* */
     }
+}
+
+static int event_entry(lua_State *L)                   /* (job) */
+{
+    struct event_job *job = lua_touserdata(L, 1);
+
+    exchange_push_function(L, "event");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, job->d->event_ref);
+    lua_pushlstring(L, job->bytes, job->len);
+    lua_call(L, 2, 1);                                 /* job ops */
+    event_ops_read(L, -1, OPS_MAX, job->ret);
     return 0;
 }
 

@@ -49,6 +49,7 @@ void verdict_free(struct verdict *v)
     failure_free(&v->failure);
     buf_free(&v->text);
     free(v->finish);
+    event_ops_free(&v->ops);
     free(v->wrong);
     memset(v, 0, sizeof *v);
 }
@@ -188,6 +189,14 @@ static void read_answer(lua_State *L, struct job *job, enum verdict_kind kind)
     buf_append(&v->text, s ? s : "", len);
     s = field(L, "finish", &len);
     v->finish = mem_string(s ? s : "stop");
+    lua_pushliteral(L, "steps");
+    if (lua_rawget(L, 2) == LUA_TTABLE) {              /* job verdict steps */
+        if (job->who->may & MAY_ANSWER)
+            event_ops_read(L, -1, lua_rawlen(L, -1), &v->ops);
+        else
+            snprintf(job->wrong, sizeof job->wrong, "returned sluice.reply with blocks, which only the hooks validate, route, prompt and fallback may");
+    }
+    lua_settop(L, 2);                                  /* job verdict */
 }
 
 /* An option's table is a read-only view: the table behind it. */

@@ -300,7 +300,12 @@ bool answer_respond(struct stream *s)
     return true;
 }
 
-void answer_complete(struct stream *s) { answer_done(s, REASON_DONE); }
+void answer_complete(struct stream *s)
+{
+    if (s->reply.on)
+        stream_ended_by(s, s->route->policies[s->reply.policy].name, s->reply.hook);
+    answer_done(s, s->reply.on ? REASON_REPLIED : REASON_DONE);
+}
 
 void answer_stop(struct stream *s, const struct verdict *v)
 {

@@ -58,18 +58,23 @@ static void begin_first(struct stream *s)
     attempt_failed(s, why);
 }
 
-void attempts_start(struct stream *s)
+void attempts_begin(struct stream *s)
 {
     uint64_t quiet = s->host->now(s->owner) - s->last_sent;
 
     stream_move(s, CONNECT);
+    if (s->route->heartbeat && !s->shadow)
+        stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
+}
+
+void attempts_start(struct stream *s)
+{
+    attempts_begin(s);
     if (s->shadow) {                                   /* its text comes from the stream that it watches */
         s->trying = true;
         return;
     }
     shadows_start(s);
-    if (s->route->heartbeat)
-        stream_clock(s, CLOCK_HEARTBEAT, quiet < s->route->heartbeat ? s->route->heartbeat - quiet : 1);
     hedge_count(s);
     begin_first(s);
 }

@@ -87,7 +87,7 @@ static void read_channel(struct stream *s, unsigned choice, enum channel c, cons
 /* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
 static void set_finish(struct stream *s, unsigned choice, const char *bytes, size_t len)
 {
-    const struct dialect *d = s->model->dialect;
+    const struct dialect *d = s->reply.on ? NULL : s->model->dialect;   /* a reply says OpenAI's */
     char *to = s->choices[choice].finish;
     size_t word = 0, room = sizeof s->choices[choice].finish;
 
@@ -95,7 +95,7 @@ static void set_finish(struct stream *s, unsigned choice, const char *bytes, siz
     while (word < len && (isalnum((unsigned char)bytes[word]) || bytes[word] == '_' || bytes[word] == '-'))
         word++;
     snprintf(to, room, "%.*s", word == len ? (int)word : 0, bytes);
-    for (size_t i = 0; i < d->n_finish_words; i++)
+    for (size_t i = 0; d && i < d->n_finish_words; i++)
         if (strlen(d->finish_words[2 * i]) == len && memcmp(d->finish_words[2 * i], bytes, len) == 0)
             snprintf(to, room, "%s", d->finish_words[2 * i + 1]);
 }

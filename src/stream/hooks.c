@@ -78,6 +78,10 @@ static bool judged(struct stream *s)
         stream_fail_with(s, REASON_REJECTED, &v.failure);
         break;
     case VERDICT_REPLY:
+        if (v.ops.n > 0) {
+            reply_start(s, &v, entry_of(s)->policy, hook_names[s->hook]);
+            break;
+        }
         stream_finish_word(s, &v);
         stream_ended_by(s, p->name, hook_names[s->hook]);
         answer_reply(s, &v);
@@ -281,6 +285,7 @@ void hooks_log(struct stream *s)
     struct summary sum = {
         .finish = s->code ? s->code : s->finish ? s->finish : text->code,
         .status = s->status,
+        .complete = s->reason == REASON_DONE && !s->shadow && !s->head_only,
         .tokens = s->tokens,
         .bytes = s->bytes_sent,
         .first_token_ms = s->first_sent ? (int64_t)(s->first_sent - s->began) : -1,

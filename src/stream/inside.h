@@ -5,6 +5,7 @@
  *     attempt.c  one try after another, until a model answers: pick.c, which
  *     hedge.c    a second try beside one that is slow to begin
  *     source.c   upstream bytes or a Lua model -> pieces      event.c    what one event means     piece.c    pieces
+ *     reply.c    a policy's answer in place of a model's
  *     sieve.c    pieces through the filters: stage.c, one filter
  *     answer.c   text, errors and the end, in the client's dialect: as events (told.c: fronts with functions), or gathered into one document (whole.c)
  *     continue.c a model that died behind text that was sent: another goes on (on_death = "continue")
@@ -185,7 +186,8 @@ struct stream {
     struct lines_reader lines;
     struct choice one, *choices;                       /* [n_choices]; &one when there is one */
     unsigned n_choices;
-    struct event_ops ops;                              /* steps of a rare event ... */
+    struct { bool on; int policy; const char *hook; } reply;   /* a policy answers in place of a model; whose word that was */
+    struct event_ops ops;                              /* steps of a rare event, or of a reply ... */
     size_t op_at;                                      /* ... and the first that was not taken yet */
     bool ops_end;                                      /* the stream is over with them */
     unsigned ended_choices;                            /* at the end: those whose blocks have ended */
@@ -306,6 +308,7 @@ void stream_shadow_begin(struct stream *s);
 void stream_shadow_turn(struct stream *s);
 
 /* attempt.c */
+void attempts_begin(struct stream *s);                 /* an answer is under way: from now on the client is shown that we live */
 void attempts_start(struct stream *s);                 /* after the request hooks */
 void attempt_ready(struct stream *s);                  /* after the attempt hooks */
 void attempt_answers(struct stream *s, int status, const struct header *headers, size_t n);   /* the model has begun: response hooks */
@@ -360,6 +363,10 @@ bool pick_rival(struct stream *s, struct rival *ret);  /* another than the one t
 void pick_rival_leave(struct stream *s, struct rival *r, enum reason why);
 void pick_behind(struct stream *s, const struct rival *r);             /* it failed: the plan goes on behind it */
 void pick_rival_takes_over(struct stream *s, struct rival *r);         /* s->model is the rival's, and its place (the first one's was left) */
+
+/* reply.c. May end the stream. */
+void reply_start(struct stream *s, struct verdict *v, int policy, const char *hook);   /* takes v's steps */
+bool reply_is_nearer(const struct stream *s, int policy);   /* does this policy take part in the answer? All do in a model's */
 
 /* services.c */
 void services_init(struct stream *s);

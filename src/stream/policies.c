@@ -37,7 +37,7 @@ enum policy_turn policy_turn(struct stream *s, int policy, unsigned open_bit, co
 {
     const struct policy *p = &s->route->policies[policy];
 
-    if (s->exchange.off & bit(policy))
+    if ((s->exchange.off & bit(policy)) || (s->state < LOGGING && !reply_is_nearer(s, policy)))
         return POLICY_PASSES;
     if (!(s->tripped & bit(policy))) {
         s->ran |= bit(policy);

@@ -1,4 +1,4 @@
-/* Where an answer comes from: an upstream's events or document, or a Lua model. All give pieces.
+/* Where an answer comes from: an upstream's events or document, a Lua model, or a policy's reply of blocks. All give pieces.
  *
  * Pulled by stream.c's pump: source_next takes one event (or one out:text) at a time, so waiting is only not asking. What an event means is event.c's.
  */
@@ -98,10 +98,9 @@ static enum source_got ended(struct stream *s, enum reason *why)
     return SOURCE_FAILED;
 }
 
-static enum source_got next_event(struct stream *s, enum reason *why)
+/* What is known already and has not passed yet: whole calls, steps of a rare event or of a reply, the end. MORE: nothing. */
+static enum source_got next_known(struct stream *s, enum reason *why)
 {
-    enum source_got got;
-
     if (s->tools_due) {
         if (tools_next(s))
             return SOURCE_PIECES;
@@ -116,6 +115,15 @@ static enum source_got next_event(struct stream *s, enum reason *why)
         pieces_begin(s);
         return pieces_complete(s);
     }
+    return SOURCE_MORE;
+}
+
+static enum source_got next_event(struct stream *s, enum reason *why)
+{
+    enum source_got got = next_known(s, why);
+
+    if (got != SOURCE_MORE)
+        return got;
     got = s->model->dialect->ndjson ? next_line(s, why) : next_sse(s, why);
     if (got != SOURCE_MORE) {
         source_gap(s);
@@ -396,7 +404,7 @@ void source_renew(struct stream *s)
     }
     s->op_at = 0;
     s->ended_choices = 0;
-    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = false;
+    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->reply.on = false;
     s->useful = s->unexpected = s->hedging = false;
     s->refused = 0;
     s->usage = (struct usage){ -1, -1, -1, -1 };
@@ -422,6 +430,8 @@ enum source_got source_next(struct stream *s, enum reason *why)
         *why = REASON_NOT_STREAM;
         return SOURCE_FAILED;
     }
+    if (s->reply.on)
+        return next_known(s, why);
     if (s->refused)
         return next_refusal(s, why);
     if (s->document)

@@ -57,6 +57,7 @@ return {
   { "shape.retry_after?", "number", "Seconds." },
 
   { "sum.finish", "string", 'How it ended: "done", "stopped", "replied", "client_closed", a policy\'s word such as "length", or the code of a failure such as "gap_timeout".' },
+  { "sum.complete", "boolean", "The model's answer was told whole: it did not fail, nobody stopped or replaced it, and the client was there to the end. Always false in monitor mode." },
   { "sum.status", "integer", "The HTTP status that was sent." },
   { "sum.tokens", "integer", "Pieces of text that the model sent." },
   { "sum.bytes", "integer", "Bytes sent to the client." },

@@ -12,6 +12,11 @@ local policies = {
   sluice.parts.budget { daily_usd = 5, prices = { smart = { input = 3, output = 15 }, plain = { input = 0, output = 0 } } },
   sluice.parts.budget { name = "by_address", by = "ip", daily_usd = 0.5, prices = { smart = { input = 3, output = 15 } } },
 }]] },
+  { "parts.cache", example = [[
+local policies = {
+  sluice.parts.api_keys { file = "keys.txt" },
+  sluice.parts.cache { ttl = "10m", max_bytes = "128mb", key = function(req) return req.headers["accept-language"] or "" end },
+}]] },
   { "parts.cors", example = [[local policies = { sluice.parts.cors { origins = { "https://app.example.com", "https://*.example.org" } } }]] },
   { "parts.experiment", example = [[
 local policies = {
