@@ -36,14 +36,17 @@ for (const [way, leave] of Object.entries(leaves))
     }
   });
 
-const cuts = { "is reset": (call) => call.reset(), "ends without an end mark": (call) => call.complete(), "dies within an event": async (call) => { await call.write("data: {\"cho"); call.reset(); } };
+const cuts = { "is reset": (call) => call.reset(), "ends without an end mark": (call) => call.end(), "dies within an event": async (call) => { await call.write("data: {\"cho"); call.reset(); } };
 for (const [way, cut] of Object.entries(cuts))
   play(`the upstream ${way} at each event: the next request is a miss`, async (stage) => {
     const { up, g } = await stage.pair(cached);
     for (let n = 0; n <= EVENTS.length; n++) {
       const question = `cut at ${n}`, asked = await g.ask(question), call = await up.call();
       await call.stream();
-      for (let i = 0; i < n; i++) await call.token(EVENTS[i]);
+      for (let i = 0; i < n; i++) {
+        await call.token(EVENTS[i]);
+        await asked.token();
+      }
       await cut(call);
       if (n === 0) assert.match((await asked.json()).code, /^upstream_/);
       else assert.match((await asked.all()).code, /^upstream_/);
