@@ -1,53 +1,23 @@
 // One question, one EventSource, one answer. The browser would re-run the question when a connection breaks; we never let it.
-import { marked } from "./vendor/marked.esm.js";
-import DOMPurify from "./vendor/purify.es.mjs";
+import { rendered } from "./markdown.js";
+import { LIMIT, WORDS, attend, count, plural, seconds, teller, tooMany, trim } from "./words.js";
 
-const LIMIT = 1000; // code points, as the gateway counts them
 const $ = (id) => document.getElementById(id);
 const form = $("form"), question = $("question"), askButton = $("ask"), stopButton = $("stop");
-const statusLine = $("status"), errorLine = $("error"), answer = $("answer"), counter = $("counter"), copyButton = $("copy");
-
-const WORDS = {
-  query_required: "Please type a question first.",
-  query_too_long: `The question is too long: at most ${LIMIT} characters.`,
-  bad_query: "The question holds characters that could not be read.",
-  shutting_down: "The gateway is restarting. Ask again in a moment.",
-};
+const tell = teller($("status")), errorLine = $("error"), answer = $("answer"), copyButton = $("copy");
 
 let run = null; // { source, text, tokens, began, first } of the answer that streams
-
-const plural = (n) => `${n} token${n === 1 ? "" : "s"}`;
-const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
-
-// Go's strings.TrimSpace, as the gateway trims: U+FEFF stays, U+0085 goes.
-const trim = (text) => text.replace(/^[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+|[\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/g, "");
-const count = (text) => Array.from(text).length;
-
-DOMPurify.addHook("afterSanitizeAttributes", (node) => {
-  if (node.tagName === "A" && node.hasAttribute("href")) {
-    node.setAttribute("target", "_blank");
-    node.setAttribute("rel", "noopener noreferrer nofollow");
-  }
-});
 
 function render() {
   if (!run || !run.stale) return;
   run.stale = false;
-  const html = marked.parse(run.text, { async: false, gfm: true });
-  answer.replaceChildren(DOMPurify.sanitize(html, { RETURN_DOM_FRAGMENT: true, FORBID_TAGS: ["style", "form", "input", "button", "img", "svg", "math"], FORBID_ATTR: ["style", "id", "class"] }));
+  answer.replaceChildren(rendered(run.text));
 }
 
 function changed() {
   if (run.stale) return;
   run.stale = true;
   requestAnimationFrame(render);
-}
-
-// A running count is for the eye only: a screen reader is told when something begins or ends.
-function tell(text, live = false, counting = false) {
-  statusLine.setAttribute("aria-live", counting ? "off" : "polite");
-  statusLine.textContent = text;
-  statusLine.classList.toggle("live", live);
 }
 
 function fail(sentence) {
@@ -95,10 +65,7 @@ async function explain(url) {
   } catch {
     return "The gateway cannot be reached. Is it running, and are you online?";
   }
-  if (head.status === 429) {
-    const wait = head.headers.get("Retry-After");
-    return `Too many questions in a short time.${wait ? ` Try again in ${wait} seconds.` : " Try again later."}`;
-  }
+  if (head.status === 429) return tooMany(head.headers.get("Retry-After"));
   if (head.ok) return "The gateway could not get an answer from the model. Ask again to retry.";
   return WORDS[head.headers.get("X-Sluice-Error")] ?? `The gateway refused the question (status ${head.status}).`;
 }
@@ -121,7 +88,7 @@ function ask() {
     question.focus();
     return;
   }
-  const url = `/api/stream?q=${encodeURIComponent(q)}`;
+  const url = new URL(`api/stream?q=${encodeURIComponent(q)}`, document.baseURI);      // wherever a proxy has put the page
   answer.replaceChildren();
   copyButton.hidden = true;
   answer.setAttribute("aria-busy", "true");
@@ -139,20 +106,9 @@ function stop() {
   question.focus();
 }
 
-function showCount() {
-  const n = count(trim(question.value));
-  counter.textContent = n > LIMIT * 0.8 ? `${n} of ${LIMIT} characters` : "";
-  counter.classList.toggle("over", n > LIMIT);
-}
-
 form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
 stopButton.addEventListener("click", stop);
-question.addEventListener("input", showCount);
-question.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  ask();
-});
+attend(question, $("counter"), ask);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape" && run) stop(); });
 // Pages that came over plain HTTP from another machine have no clipboard: then the answer is selected for the reader to copy.
 copyButton.addEventListener("click", async () => {

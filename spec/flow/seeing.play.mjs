@@ -331,5 +331,5 @@ play("the README's samples of state and trace are what the example's gateway say
   assert.equal((await t.ended()).code, 0);
   const plain = (s) => s.replace(/exchange \w+/, "exchange").replace(/[\d.]+m?s?/g, "N").replace(/ +/g, " ");
   assert.equal(plain(t.out), plain(trace));
-  assert.equal(plain((await sluice("state", "rate_limit/ask/rate_limit")).out), plain(state));
+  assert.equal(plain((await sluice("state", "rate_limit/questions")).out), plain(state));
 });

@@ -176,6 +176,19 @@ describe("rate_limit", function()
     assert.matches("rate", refused "sluice.parts.rate_limit { rate = 1/0 }")
   end)
 
+  it("counts uses of one bucket together, all others each for itself", function()
+    local function gateway_of(bucket)
+      return assert(t.load { source = ([[local sluice = require "sluice"
+local function route(path) return { path = path, front = "token", target = "m", policies = { sluice.parts.rate_limit { rate = 2, %s } } } end
+return sluice.config { api = 1, listen = ":0", models = { m = function() end }, routes = { a = route "/a", b = route "/b" } }]]):format(bucket) })
+    end
+    local function status(g, path) return g:ask({ path = path, q = "x", ip = "192.0.2.4" }).status end
+    local g = gateway_of 'bucket = "spec"'
+    assert.same({ 200, 200, 429, 429 }, { status(g, "/a"), status(g, "/b"), status(g, "/a"), status(g, "/b") })
+    g = gateway_of ""
+    assert.same({ 200, 200, 200, 200, 429 }, { status(g, "/a"), status(g, "/b"), status(g, "/a"), status(g, "/b"), status(g, "/a") })
+  end)
+
   it("a cost above the burst is refused with 429, not with an error of ours", function()
     local r = gateway("rate_limit { rate = 2, cost = 5 }"):ask { q = "x" }
     assert.equal(429, r.status)

@@ -2,6 +2,8 @@
 --
 --   sluice.parts.rate_limit { key = "ip", rate = 10, per = "1m" }
 --   sluice.parts.rate_limit { key = function(head) return head.headers["x-tenant"] end, rate = 600, per = "1h", burst = 50 }
+--
+-- Each use counts for itself; those on several routes that say the same `bucket` count together.
 local sluice = require "sluice"
 
 local P = sluice.policy {
@@ -9,17 +11,19 @@ local P = sluice.policy {
   api  = 1,
   doc  = "Refuses clients that ask too often with 429, and tells every client how much is left.",
   options = {
-    key   = { type = { "string", "function" }, default = "ip", one_of = { "ip" }, doc = '"ip" (IPv6 by /64), or function(head, ctx) returning a text; nil: no limit.' },
-    rate  = { type = "number", required = true, min = 0.001, doc = "How many requests ..." },
-    per   = { type = "duration", default = "1m", min = 1, doc = "... in how long." },
-    burst = { type = "number", min = 1, doc = "How many can be saved up; the same as rate by default." },
-    cost  = { type = "number", default = 1, min = 0, doc = "What one request takes." },
-    store = { type = "store", doc = '"redis:NAME": one limit for all gateways that use that service.' },
+    key    = { type = { "string", "function" }, default = "ip", one_of = { "ip" }, doc = '"ip" (IPv6 by /64), or function(head, ctx) returning a text; nil: no limit.' },
+    rate   = { type = "number", required = true, min = 0.001, doc = "How many requests ..." },
+    per    = { type = "duration", default = "1m", min = 1, doc = "... in how long." },
+    burst  = { type = "number", min = 1, doc = "How many can be saved up; the same as rate by default." },
+    cost   = { type = "number", default = 1, min = 0, doc = "What one request takes." },
+    bucket = { type = "string", doc = "Uses that name the same bucket, on whatever routes, share one limit." },
+    store  = { type = "store", doc = '"redis:NAME": one limit for all gateways that use that service.' },
   },
 }
 
 function P.prepare(o, use)
-  return sluice.limiter(("rate_limit/%s/%s"):format(use.route, use.policy), { rate = o.rate, per = o.per, burst = o.burst, store = o.store })
+  local name = o.bucket or ("%s/%s"):format(use.route, use.policy)
+  return sluice.limiter("rate_limit/" .. name, { rate = o.rate, per = o.per, burst = o.burst, store = o.store })
 end
 
 local function key_of(head, ctx)
