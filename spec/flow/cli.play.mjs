@@ -67,7 +67,7 @@ test("quickstart.sh: what it does not know it refuses, before it installs or bui
 test("check: a good file is ok, exit 0", () => {
   const r = sluice("check", path.join(ROOT, "examples/ask/gateway.lua"));
   assert.equal(r.code, 0, r.err);
-  assert.match(r.out, /ok: 2 routes, 1 model\n$/);
+  assert.match(r.out, /ok: 3 routes, 1 model\n$/);
 });
 
 test("check: every mistake of every kind, each with its file and line, exit 1", () => {

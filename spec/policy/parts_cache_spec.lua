@@ -283,6 +283,14 @@ describe("cache: its place in the list", function()
     assert.same({ 0, 1, "g", "{}" }, { #hit.upstream, #hit.tools, hit.tools[1].name, hit.tools[1].arguments })
   end)
 
+  it("a tool call whose arguments were changed on both sides is not kept, since nobody can tell them apart", function()
+    local g = gateway("", { 'sluice.policy { name = "names", filter = { on = "tool_args", match = "<WHO>", replace = "jane" } }' }, { change:format("model", "b") })
+    for _ = 1, 2 do
+      local r = ask(g, { { tool = { "f", { a = "<WHO>" } } } })
+      assert.same({ 1, '{"a":"jane","b":1}' }, { #r.upstream, r.tools[1].arguments })
+    end
+  end)
+
   it("a gate that was opened before it holds a hit, and may refuse it", function()
     local g = gateway("", { [[(function() local P = sluice.policy { name = "judge" }
       function P.prompt(req, ctx) ctx:gate(function() sluice.sleep "300ms" if req.headers["x-no"] then return sluice.reject(422, "topic", "No.") end end) end return P end)()]] })
