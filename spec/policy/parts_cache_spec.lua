@@ -173,28 +173,42 @@ describe("cache: what is no complete answer is not kept:", function()
     end)
   end
 
-  it("one that another model had to begin anew is kept without what the first said", function()
-    local g = gateway("", {}, { [[(function() local P = sluice.policy { name = "again" }
-      function P.fallback() return "retry" end return P end)()]], 'sluice.policy { name = "hold", filter = { unit = "all", text = function() end } }' })
+  local AGAIN = '(function() local P = sluice.policy { name = "again" } function P.fallback() return "retry" end return P end)()'
+  local HOLD = 'sluice.policy { name = "hold", filter = { unit = "all", text = function() end } }'
+
+  -- The first of two tries dies.
+  local function dying(script)
     local tries = 0
-    local r = ask(g, function()
+    return function()
       tries = tries + 1
-      return tries % 2 == 1 and { "wrong ", t.reset() } or { "right" }
-    end, { no_shake = true })
+      return tries == 1 and script or { "right" }
+    end
+  end
+
+  it("what a try said that died unseen, of it nothing; what follows is", function()
+    local g = gateway("", {}, { AGAIN, HOLD })
+    local r = ask(g, dying { "wrong ", t.reset() }, { no_shake = true })
     assert.same({ "right", 2 }, { r.text, #r.upstream })
-    assert.equal("right", ask(g).text)
+    assert.same({ "right", 0 }, { ask(g).text, #ask(g).upstream })
   end)
 
-  it("one whose first try was seen, but by no client", function()
-    local g = gateway("", { 'sluice.policy { name = "hold", filter = { unit = "all", text = function() end } }' }, {
-      '(function() local P = sluice.policy { name = "again" } function P.fallback() return "retry" end return P end)()' })
-    local tries = 0
-    ask(g, function()
-      tries = tries + 1
-      return tries % 2 == 1 and { "wrong ", { tool = { "f", {} } }, t.reset() } or { "right" }
-    end, { no_shake = true })
-    local hit = ask(g)
-    assert.same({ "right", 0, 0 }, { hit.text, #hit.tools, #hit.upstream })
+  it("an answer of which some came from a try that died", function()
+    local g = gateway("", { HOLD }, { AGAIN })
+    local r = ask(g, dying { "wrong ", { tool = { "f", {} } }, t.reset() }, { no_shake = true })
+    assert.same({ "right", 2 }, { r.text, #r.upstream })
+    assert.is_false(is_hit(g))
+  end)
+
+  it("an answer that one model began and another went on with", function()
+    t.forget()
+    local g = assert(t.load { source = [[local sluice = require "sluice"
+local function model(host) return { provider = "openai", url = "http://" .. host .. ".test/v1", model = "x", prefill = true } end
+return sluice.config { api = 1, listen = ":0", models = { m = model "m", n = model "n" },
+  routes = { ask = { path = "/api/stream", front = "token", target = { "m", "n" }, on_death = "continue", policies = { sluice.parts.cache {} } } } }]] })
+    for _ = 1, 2 do
+      local r = g:ask { q = "x", ip = IP, no_shake = true, upstream = { m = { "one ", "two", t.reset() }, n = { " three" } } }
+      assert.same({ "one two three", 2, "miss" }, { r.text, #r.upstream, r.headers["x-cache"] })
+    end
   end)
 
   local policies = {
@@ -241,6 +255,21 @@ describe("cache: what is no complete answer is not kept:", function()
     g = t.load { policies = { t.lua "sluice.parts.cache {}" } }
     assert.is_false(is_hit(g))
   end)
+end)
+
+describe("cache: with what a route may say of its models", function()
+  for what, said in pairs { ["a window"] = 'prerelease = { chars = 50, time = "10s" }', ["a hedge"] = 'hedge = { after = "1s" }', ["retries"] = "retry = { times = 2 }" } do
+    it(what .. " changes nothing for hits", function()
+      t.forget()
+      local g = assert(t.load { source = ([[local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", models = { m = { provider = "openai", url = "http://m.test/v1", model = "x" } },
+  routes = { ask = { path = "/api/stream", front = "token", target = "m", %s, policies = { sluice.parts.cache {} } } } }]]):format(said) })
+      local miss = g:ask { q = "x", ip = IP, no_shake = true, upstream = { "short ", "and good" } }
+      local hit = g:ask { q = "x", ip = IP }
+      assert.same({ "short and good", true, 0 }, { miss.text, miss.done, miss.comments })
+      assert.same({ "short and good", true, 0, 0 }, { hit.text, hit.done, hit.comments, #hit.upstream })
+    end)
+  end
 end)
 
 describe("cache: its place in the list", function()

@@ -8,7 +8,7 @@
 -- address. `shared = true` shows everybody's answers to everybody. Whatever the temperature, a repeat gets the answer that was given first.
 --
 -- Kept is what the model said, whole: text, reasoning, tool calls, usage. An answer that failed, was cut short (also by max_tokens), was stopped or refused by
--- anybody, or whose client left, is not. Of several choices (n) none is kept.
+-- anybody, or whose client left, is not; nor what two models gave together. Of several choices (n) none is kept.
 --
 -- Where it stands in the list decides what is kept: the answer as it comes there. Policies before it (nearer to the client) see every request and every answer,
 -- kept or not, so put limits, keys and redaction first; those behind it see only what is asked of the model, and what they make of it is not part of the key.
@@ -84,9 +84,10 @@ end
 
 local function asked(ctx) return ctx.state.id ~= nil end
 
-function P.response(_, ctx)                               -- another try begins a new answer
+function P.response(_, ctx)                               -- a try begins to answer
   local s = ctx.state
-  s.blocks, s.size, s.arguments, s.whole = {}, 0, nil, nil
+  if (s.size or 0) > 0 then s.id = nil end                -- another came this far and died: this one may go on with its text, or begin anew
+  s.blocks, s.size = {}, 0
 end
 
 -- `torn` is set while something is taken down, so that a failure there (with on_error = "open") leaves no answer with a hole.
