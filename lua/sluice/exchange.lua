@@ -144,7 +144,7 @@ end
 known_sets.add { head = request.in_head, req = request.in_req, ["req:"] = request.methods, ctx = context.fixed, ["ctx:"] = context.methods,
   part = { channel = true, last = true }, ["out:"] = { text = host.out_text },
   err = err_fields, shape = changeable, sum = shown.known.sum, usage = shown.known.usage }
-known_sets.add { ctx = context.live, try = shown.known.try, ["try:"] = request.methods, call = shown.known.call }
+known_sets.add { ctx = context.live, try = shown.known.try, ["try:"] = request.methods, call = shown.known.call, ["call:"] = shown.known.call_methods }
 
 host.keep("head", request.head_mt)
 host.keep("req", request.req_mt)

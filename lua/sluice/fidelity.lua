@@ -8,26 +8,32 @@ local M = {}
 local function items(now, was, raw)
   local written = host.json_parts(raw)
   if not written or #written ~= #was or not host.json.is_array(was) then return nil end
-  local of, out = {}, {}
-  for i, item in ipairs(was) do of[host.json.encode(item)] = written[i] end
+  local of, said, out, same = {}, {}, {}, #now == #was
+  for i, item in ipairs(was) do
+    said[i] = host.json.encode(item)
+    of[said[i]] = written[i]
+  end
   for i, item in ipairs(now) do
     local text = host.json.encode(item)
-    out[i] = of[text] or text
+    same = same and text == said[i]
+    out[i] = text == said[i] and written[i] or of[text] or text
   end
+  if same then return raw end
   return "[" .. host.table.concat(out, ",") .. "]"
 end
 
+-- A list goes on as it was written only where it has as many items as were written: where a dialect put one of them elsewhere, that one may have been touched.
 local function member(now, was, raw)
   local text = host.json.encode(now)
-  if was == nil or raw == nil then return text end
-  if text == host.json.encode(was) then return raw end
-  return type(now) == "table" and host.json.is_array(now) and type(was) == "table" and items(now, was, raw) or text
+  if now == was or was == nil or raw == nil then return raw or text end
+  if type(now) == "table" and host.json.is_array(now) then return type(was) == "table" and items(now, was, raw) or text end
+  return text == host.json.encode(was) and raw or text
 end
 
 -- What is the gateway's to say, whatever the client wrote.
 local OURS = { model = true, stream = true, stream_options = true }
 
--- now: the body to be sent; was: the same made of what the client sent; sent: the client's own bytes (one JSON object).
+-- now: the body to be sent; was: the same made of what the client sent (the same table: nothing was touched); sent: the client's own bytes (one JSON object).
 function M.encode(now, was, sent)
   local written = host.json_parts(sent)
   if not written then return host.json.encode(now) end

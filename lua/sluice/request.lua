@@ -2,6 +2,7 @@
 local host = require "sluice.host"
 local suggest = require "sluice.suggest"
 local record = require "sluice.record"
+local texts = require "sluice.texts"
 
 local unknown = record.unknown
 local set_of = record.set_of
@@ -62,23 +63,16 @@ local function role_matches(roles, role)
   return false
 end
 
--- Each piece of text of each message: fn(text, role) may return another.
+-- Each piece of text of each message: fn(text, role) may return another. What the client predicts the model to say counts as the model's.
 local function each_text(req, roles, fn)
-  for _, m in ipairs(req.messages) do
-    if type(m) == "table" and role_matches(roles, m.role) then
-      if type(m.content) == "string" then
-        local new = fn(m.content, m.role)
-        if new ~= nil then m.content = new end
-      elseif type(m.content) == "table" then
-        for _, part in ipairs(m.content) do
-          if type(part) == "table" and type(part.text) == "string" then
-            local new = fn(part.text, m.role)
-            if new ~= nil then part.text = new end
-          end
-        end
-      end
-    end
+  local function message(m, role)
+    if role_matches(roles, role) then texts.message(m, function(text) return fn(text, role) end) end
   end
+  for _, m in ipairs(req.messages) do
+    if type(m) == "table" then message(m, m.role) end
+  end
+  local prediction = rawget(req, "params") and req.params.prediction
+  if type(prediction) == "table" then message(prediction, "assistant") end
 end
 
 function methods.text(req, role)

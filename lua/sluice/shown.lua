@@ -5,6 +5,7 @@ local frozen = require "sluice.frozen"
 local known_sets = require "sluice.known"
 local record = require "sluice.record"
 local request = require "sluice.request"
+local texts = require "sluice.texts"
 
 local REQ, ROUTE, ID, TARGET, TAGS = record.REQ, record.ROUTE, record.ID, record.TARGET, record.TAGS
 local VARS, SHARED, SUMMARY, OPENED, PLAN = record.VARS, record.SHARED, record.SUMMARY, record.OPENED, record.PLAN
@@ -114,8 +115,10 @@ end
 -- A whole tool call: id, name, arguments (the JSON as the model wrote it), args (decoded; nil when it is no JSON). Only args may be changed.
 local calls = setmetatable({}, { __mode = "k" })         -- call -> its facts
 local call_fields = set_of { "id", "name", "arguments", "args" }
+local call_methods = {}
 local call_mt = { __metatable = false, __name = "tool call" }
 function call_mt.__index(call, k)
+  if call_methods[k] then return call_methods[k] end
   if call_fields[k] then return calls[call][k] end
   unknown("tool call", k, call_fields)
 end
@@ -127,17 +130,34 @@ function call_mt.__newindex(call, k, v)
   calls[call].args = v
 end
 
+-- Arguments that are no JSON (a limit cut them short) are one text.
+function call_methods.map_text(call, fn)
+  if type(fn) ~= "function" then error("call:map_text takes a function(text)", 2) end
+  local function checked(text)
+    local new = fn(text)
+    if new ~= nil and type(new) ~= "string" then error(("the function given to call:map_text returned a %s, not a text"):format(type(new)), 0) end
+    return new
+  end
+  local c = calls[call]
+  if c.args ~= nil then
+    c.args = texts.map(c.args, checked)
+  else
+    c.arguments, c.rewritten = texts.map(c.arguments, checked)
+  end
+end
+call_methods = record.by_colon("call", call_methods)
+
 function M.tool(x, id, name, arguments)
-  local ok, args = host.base.pcall(host.json.decode, arguments)
+  local args = host.json.decode(arguments)
   local call = setmetatable({}, call_mt)
-  calls[call] = { id = id, name = name, arguments = arguments, args = ok and args or nil, was = ok and host.json.encode(args) or nil }
+  calls[call] = { id = id, name = name, arguments = arguments, args = args, was = args ~= nil and host.json.encode(args) or nil }
   x[CALL] = call
 end
 
--- The arguments as JSON when a hook has changed them; else nothing.
+-- The arguments as JSON when a hook has changed them; else nothing. (call:map_text may have changed what is no JSON.)
 function M.tool_args(x)
   local call = calls[x[CALL]]
-  if call.args == nil and call.was == nil then return nil end
+  if call.args == nil and call.was == nil then return call.rewritten and call.arguments or nil end
   local now = host.json.encode(call.args)
   if now ~= call.was then return now end
 end
@@ -173,7 +193,7 @@ function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, h
 end
 
 M.usage_of = usage_of
-M.known = { try = in_try, call = call_fields, sum = sum_fields, usage = usage_fields }
+M.known = { try = in_try, call = call_fields, call_methods = call_methods, sum = sum_fields, usage = usage_fields }
 M.with_headers = with_headers
 
 return M

@@ -16,7 +16,8 @@
 -- held_max: the most bytes that one filter held back.
 --
 -- Each exchange with text from an upstream is asked for again under ten other cuttings of that text, with clock, counters, limiters and caches as
--- before; a result that depends on the cuts fails. no_shake = true leaves that out, as do `cut` and scripts in which the client leaves or stops reading.
+-- before; then, if it was a stream, as one document, and g:chat's questions through the fronts of OpenAI's, Anthropic's and the AI SDK's clients. A result that
+-- depends on any of that fails. no_shake = true leaves it out, as do `cut` and scripts in which the client leaves or stops reading.
 -- `sluice test --fuzz N` asks N times more under random cuttings, and N times with services that fail here and there (testing/fuzz.lua).
 --
 -- secrets = { "4111 1111 1111 1111" }: texts that must not reach the client, in whatever run, neither whole nor over several pieces.
@@ -25,6 +26,7 @@ if not inside then world = require "sluice.core" end
 local json = require "sluice.testing.json"
 local blame = require "sluice.testing.blame"
 local exchange = require "sluice.testing.exchange"
+local fronts = require "sluice.testing.fronts"
 local fuzz = require "sluice.testing.fuzz"
 local gateway = require "sluice.testing.gateway"
 local golden = require "sluice.testing.golden"
@@ -85,11 +87,11 @@ local function start(self, want, request, how)
     function(name) return self:redis(name) end)
 end
 
--- Asks, and asks again: shaken, and as `sluice test --fuzz` wants it.
-local function ask(self, want, request)
+-- Asks, and asks again: shaken, and as `sluice test --fuzz` wants it. chat: what g:chat was given.
+local function ask(self, want, request, chat)
   local function once(how)
     local script, accidents = want.upstream or how.fail and {} or nil, self:count "lua_accidents"
-    local x = start(self, want, request, how):answer(script, how.cut or want.cut, how.recut)
+    local x = start(self, want, how.request or request, how):answer(script, how.cut or want.cut, how.recut)
     x.accidents = self:count "lua_accidents" - accidents
     leaks.check(x, want.secrets)
     return x
@@ -108,7 +110,7 @@ local function ask(self, want, request)
   end
   world.mute(true)                                       -- the first time has said it
   local ok, why = pcall(function()
-    if cuts then shake.shake(first, again) end
+    if cuts then shake.shake(first, again, fronts.ways(request, chat)) end
     fuzz(first, again, cuts)
   end)
   world.mute(false)
@@ -151,7 +153,7 @@ function Gateway:chat(want)
   return ask(self, want, {
     method = want.method or "POST", path = "/chat", headers = headers,
     body = json.encode { messages = messages, model = want.model, params = want.params, tools = want.tools, stream = want.stream ~= false },
-  })
+  }, { messages = messages, model = want.model, params = want.params or {}, tools = want.tools })
 end
 
 -- Time passes while nobody asks.

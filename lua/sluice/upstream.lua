@@ -52,15 +52,21 @@ local function ask_to_continue(ask, req, model, so_far, needs)
   return r
 end
 
-local function as_text(x, ask, model, r, same, read, continues)
+-- What a request says, to be compared: not only what its provider is told of it.
+local function said(req)
+  return host.json.encode { rawget(req, "messages") or {}, rawget(req, "params") or {}, rawget(req, "tools") or {} }
+end
+
+local function as_text(x, req, ask, model, r, same, read, continues)
   local body = r.body
   if type(body) == "string" then return body end
   if type(body) ~= "table" then error("the dialect's request returned no body", 0) end
   local sent = same and rawget(x[REQ], "body")
   if not sent then return host.json.encode(body) end
   local was = body
-  if x[ROUTE].touched or continues then
-    was = ask(untouched(x, read), model).body
+  local again = (x[ROUTE].touched or continues) and untouched(x, read)
+  if again and (continues or said(req) ~= said(again)) then
+    was = ask(again, model).body
     if type(was) ~= "table" then was = {} end
   end
   return fidelity.encode(body, was, sent)
@@ -111,7 +117,7 @@ function M.request(x, ask, model, same, may_pass, read, so_far, needs)
   local pass = same and may_pass and answer ~= nil
   local stream = not (pass and not answer.stream and as_document(r))
   if answer then answer.n = n end
-  return r.path, header_list(r.headers or {}, try), as_text(x, ask, model, r, same, read, so_far ~= nil), pass, stream, n
+  return r.path, header_list(r.headers or {}, try), as_text(x, req, ask, model, r, same, read, so_far ~= nil), pass, stream, n
 end
 
 -- ---- rare events

@@ -1,6 +1,6 @@
 -- The Anthropic dialect: the rare events of an upstream's answer, and what a front tells its client.
 local d = require("spec.policy.dialect") "anthropic"
-local same, ask = d.same, d.ask
+local same, ask = d.same, d.call
 
 describe("a rare event", function()
   local function tells(event, want)

@@ -228,7 +228,7 @@ describe("a request of an Anthropic client", function()
   it("is plain for another model", function()
     local s = dialect "shared"
     local function plain(given, want)
-      local said = assert(s.ask { calls = { { "shared", "plain", given, '"anthropic"' } } })
+      local said = assert(s.call { calls = { { "shared", "plain", given, '"anthropic"' } } })
       same(want, said.returned[1][1])
     end
     plain([[ [{"role":"user","content":[{"type":"text","text":"a","anthropic":{"x":1}},{"type":"text","text":"b"}]},{"role":"user","content":[]},

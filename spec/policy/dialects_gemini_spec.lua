@@ -1,10 +1,10 @@
 -- The provider dialect "gemini": OpenAI's request in Google's words, Google's events in ours.
-local probe = dofile "spec/policy/dialects/probe.lua"
 local json = require "sluice.testing.json"
+local d = require "spec.policy.dialect" "gemini"
 
-local function body(req, more) return assert(probe.request("gemini", req, more)).body end
+local function body(req, more) return assert(d.asked(req, more)).body end
 local function refused(req, more)
-  local made, no = probe.request("gemini", req, more)
+  local made, no = d.asked(req, more)
   assert.is_nil(made)
   assert.equal(400, no.status)
   return no.code .. ": " .. no.message
@@ -17,13 +17,13 @@ local function turns(messages, more) return body({ messages = messages }, more).
 
 describe("gemini is asked", function()
   it("at the model's own address, with the key in a header, for a stream", function()
-    local r, text = probe.request("gemini", {})
+    local r, text = d.asked({})
     assert.equal("/models/gemini-3-flash-preview:streamGenerateContent?alt=sse", r.path)
     assert.same({ ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream", ["x-goog-api-key"] = { "KEY" } }, r.headers)
     assert.same({ contents = { { role = "user", parts = { { text = "Hi" } } } } }, r.body)
     assert.truthy(text:find('"body":{"contents":[', 1, true))
-    assert.equal("/tunedModels/mine%3F:streamGenerateContent?alt=sse", probe.request("gemini", {}, { model = "tunedModels/mine?" }).path)
-    assert.is_nil(probe.request("gemini", {}, { key = json.null, model = "x" }).headers["x-goog-api-key"])
+    assert.equal("/tunedModels/mine%3F:streamGenerateContent?alt=sse", d.asked({}, { model = "tunedModels/mine?" }).path)
+    assert.is_nil(d.asked({}, { key = json.null, model = "x" }).headers["x-goog-api-key"])
   end)
 
   it("turns, with what rules them apart", function()
@@ -68,7 +68,7 @@ describe("gemini is asked", function()
     local messages = { user "?", { role = "assistant", content = json.null, tool_calls = { call("c1", "weather", '{"city":"Berlin"}'), call("c2", "time", "") } },
       { role = "tool", tool_call_id = "c1", content = '{"sun": true}' }, { role = "tool", tool_call_id = "c2", content = { { type = "text", text = "12" }, { type = "text", text = ":00" } } },
       user "Thanks", { role = "assistant", tool_calls = { call("c3", "off", "{}") } }, { role = "tool", tool_call_id = "c3", content = "[1]" } }
-    local t, text = turns(messages), select(2, probe.request("gemini", { messages = messages }))
+    local t, text = turns(messages), select(2, d.asked({ messages = messages }))
     assert.same({ role = "model", parts = { { functionCall = { id = "c1", name = "weather", args = { city = "Berlin" } }, thoughtSignature = "skip_thought_signature_validator" },
       { functionCall = { id = "c2", name = "time", args = {} } } } }, t[2])
     assert.same({ role = "user", parts = { { functionResponse = { id = "c1", name = "weather", response = { sun = true } } },
@@ -172,57 +172,55 @@ describe("gemini refuses, by name,", function()
   end)
 end)
 
-describe("gemini's recorded stream", function()
-  for name, recorded in pairs(probe.recorded "gemini") do
-    it(("%s: %s"):format(name, recorded.means.about), function() probe.holds("gemini", recorded) end)
-  end
+-- The last thing that an event says.
+local function last(event)
+  local said = d.ask { call = "event", event = event }
+  return said[#said]
+end
 
-  it("is read by Lua only where it must be", function()
-    local all = probe.recorded "gemini"
-    assert.equal(1, probe.holds("gemini", all.plain).rare)                     -- the end
-    assert.equal(0, probe.holds("gemini", all.cut).rare)
-    assert.equal("gemini-2.5-flash", probe.holds("gemini", all.cut).model)
-    assert.equal("gemini-2.5-flash", probe.holds("gemini", all.length).model)
-    assert.equal("Malformed function call: call:weather{city", probe.holds("gemini", all.malformed).message)
-    assert.equal("The model answered with a part that cannot be told here: inlineData.", probe.holds("gemini", all.image).message)
-  end)
-
-  it("has all of Google's finish reasons", function()
-    local function finish(reason)
-      local told = probe.stream("gemini", { ('{"candidates":[{"finishReason":"%s"}]}'):format(reason) })
-      return told["end"] == "done" and told.choices[1].finish or told["end"]
-    end
+describe("gemini's events", function()
+  it("have all of Google's finish reasons", function()
     for reason, word in pairs { STOP = "stop", MAX_TOKENS = "length", CONTINUATION = "length", SAFETY = "content_filter", RECITATION = "content_filter", LANGUAGE = "content_filter",
-      BLOCKLIST = "content_filter", PROHIBITED_CONTENT = "content_filter", SPII = "content_filter", IMAGE_SAFETY = "content_filter", OTHER = "upstream_error",
-      UNEXPECTED_TOOL_CALL = "upstream_error", TOO_MANY_TOOL_CALLS = "upstream_error", MALFORMED_FUNCTION_CALL = "upstream_error", NEWEST = "NEWEST" } do
-      assert.equal(word, finish(reason))
+      BLOCKLIST = "content_filter", PROHIBITED_CONTENT = "content_filter", SPII = "content_filter", IMAGE_SAFETY = "content_filter", NEWEST = "NEWEST" } do
+      assert.same({ "finish", word, 0 }, last { candidates = { { finishReason = reason } } })
+    end
+    for _, reason in ipairs { "OTHER", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_FUNCTION_CALL" } do
+      assert.same({ "error", { code = "upstream_error", message = ("The model ended with %s."):format(reason) } }, last { candidates = { { finishReason = reason } } })
     end
   end)
+
+  it("say why they are no answer", function()
+    assert.equal("Malformed function call: x", last({ candidates = { { finishReason = "MALFORMED_FUNCTION_CALL", finishMessage = "Malformed function call: x" } } })[2].message)
+    assert.equal("The model answered with a part that cannot be told here: inlineData.",
+      last({ candidates = { { content = { parts = { { inlineData = { mimeType = "image/png", data = "aa" } } } } } } })[2].message)
+  end)
+
+  it("name the model", function() assert.same({ "model", "gemini-2.5-flash" }, d.ask({ call = "event", event = { modelVersion = "gemini-2.5-flash", candidates = {} } })[1]) end)
 end)
 
 describe("gemini's other answers", function()
   it("are errors, alone or in a list", function()
     local e = { error = { code = 429, message = "Quota exceeded.", status = "RESOURCE_EXHAUSTED" } }
-    assert.same({ code = "resource_exhausted", message = "Quota exceeded." }, probe.failure("gemini", 429, e))
-    assert.same({ code = "resource_exhausted", message = "Quota exceeded." }, probe.failure("gemini", 429, { e }))
-    assert.is_nil(probe.failure("gemini", 502, json.null))
-    assert.is_nil(probe.failure("gemini", 502, { error = "no" }))
+    assert.same({ code = "resource_exhausted", message = "Quota exceeded." }, d.failure(429, e))
+    assert.same({ code = "resource_exhausted", message = "Quota exceeded." }, d.failure(429, { e }))
+    assert.is_nil(d.failure(502, json.null))
+    assert.is_nil(d.failure(502, { error = "no" }))
   end)
 
   it("are embeddings", function()
-    local r = probe.embed("gemini", { "a", "b" }, { dimensions = 2, encoding_format = "float", user = "u" })
+    local r = d.embed({ "a", "b" }, { dimensions = 2, encoding_format = "float", user = "u" })
     assert.equal("/models/gemini-3-flash-preview:batchEmbedContents", r.path)
     assert.same({ requests = { { model = "models/gemini-3-flash-preview", content = { parts = { { text = "a" } } }, outputDimensionality = 2 },
       { model = "models/gemini-3-flash-preview", content = { parts = { { text = "b" } } }, outputDimensionality = 2 } } }, r.body)
-    assert.same({ { text = "one" } }, probe.embed("gemini", { "one" }).body.requests[1].content.parts)
+    assert.same({ { text = "one" } }, d.embed({ "one" }).body.requests[1].content.parts)
     assert.same({ object = "list", model = "known", data = { { object = "embedding", index = 0, embedding = { 0.5, -1 } }, { object = "embedding", index = 1, embedding = { 0, 1 } } } },
-      probe.answer("gemini", { embeddings = { { values = { 0.5, -1 } }, { values = { 0, 1 } } } }))
-    assert.is_nil(probe.answer("gemini", { embedding = { 1 } }))
-    assert.is_nil(probe.answer("gemini", { embeddings = { { values = json.null } } }))
+      d.embedded({ embeddings = { { values = { 0.5, -1 } }, { values = { 0, 1 } } } }))
+    assert.is_nil(d.embedded({ embedding = { 1 } }))
+    assert.is_nil(d.embedded({ embeddings = { { values = json.null } } }))
   end)
 
   it("are refusals of embeddings that cannot be asked for", function()
-    local function no(params) return select(2, probe.embed("gemini", { "a" }, params)).message end
+    local function no(params) return select(2, d.embed({ "a" }, params)).message end
     assert.equal("'encoding_format: int8' cannot be told to this model (provider \"gemini\")", no { encoding_format = "int8" })
     assert.equal("'truncate' cannot be told to this model (provider \"gemini\")", no { truncate = true, user = "u" })
   end)

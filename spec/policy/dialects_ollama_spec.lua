@@ -1,10 +1,10 @@
 -- The provider dialect "ollama": OpenAI's request in Ollama's words, Ollama's lines in ours.
-local probe = dofile "spec/policy/dialects/probe.lua"
 local json = require "sluice.testing.json"
+local d = require "spec.policy.dialect" "ollama"
 
-local function body(req, more) return assert(probe.request("ollama", req, more)).body end
+local function body(req, more) return assert(d.asked(req, more)).body end
 local function refused(req)
-  local made, no = probe.request("ollama", req)
+  local made, no = d.asked(req)
   assert.is_nil(made)
   assert.equal(400, no.status)
   return no.code .. ": " .. no.message
@@ -16,11 +16,11 @@ local function fn(f) return { type = "function", ["function"] = f } end
 
 describe("ollama is asked", function()
   it("for a stream, with a key when there is one", function()
-    local r, text = probe.request("ollama", {})
+    local r, text = d.asked({})
     assert.equal("/api/chat", r.path)
     assert.same({ ["Content-Type"] = "application/json", ["Accept"] = "application/x-ndjson", ["Authorization"] = { "Bearer ", "KEY" } }, r.headers)
     assert.truthy(text:find('"body":{"model":"qwen3:8b","stream":true,"messages":[{"role":"user","content":"Hi"}]}', 1, true))
-    assert.is_nil(probe.request("ollama", {}, { key = json.null }).headers.Authorization)
+    assert.is_nil(d.asked({}, { key = json.null }).headers.Authorization)
   end)
 
   it("messages, with pictures beside their text and calls as objects", function()
@@ -35,12 +35,12 @@ describe("ollama is asked", function()
         tool_calls = { { id = "c1", ["function"] = { name = "look", arguments = { at = { 1, 2 } } } }, { id = "c2", ["function"] = { name = "now", arguments = {} } } } },
       { role = "tool", content = "A cat.", tool_name = "look", tool_call_id = "c1" }, { role = "tool", content = "12", tool_name = "now" },
       { role = "assistant", content = "Well,\nno." }, { role = "assistant", content = "Never." } }, body { messages = messages }.messages)
-    assert.truthy(select(2, probe.request("ollama", { messages = messages })):find('"arguments":{}', 1, true))
+    assert.truthy(select(2, d.asked({ messages = messages })):find('"arguments":{}', 1, true))
   end)
 
   it("with tools, or without them when none may be called", function()
     local tools = { fn { name = "weather", description = "Of a city", parameters = { type = "object", properties = { city = { type = "string" } } }, strict = false }, fn { name = "now" } }
-    local b, text = body { tools = tools, params = { tool_choice = "auto" } }, select(2, probe.request("ollama", { tools = tools }))
+    local b, text = body { tools = tools, params = { tool_choice = "auto" } }, select(2, d.asked({ tools = tools }))
     assert.same({ type = "object", properties = { city = { type = "string" } } }, b.tools[1]["function"].parameters)
     assert.same({ name = "now", parameters = { type = "object", properties = {} } }, b.tools[2]["function"])
     assert.truthy(text:find('"properties":{}', 1, true))
@@ -111,40 +111,41 @@ describe("ollama refuses, by name,", function()
   end)
 end)
 
-describe("ollama's recorded stream", function()
-  for name, recorded in pairs(probe.recorded "ollama") do
-    it(("%s: %s"):format(name, recorded.means.about), function() probe.holds("ollama", recorded) end)
-  end
+describe("ollama's events", function()
+  it("name the model", function() assert.same({ "model", "qwen3:8b" }, d.ask({ call = "event", event = { model = "qwen3:8b", message = {} } })[1]) end)
 
-  it("is read by Lua only where it must be", function()
-    local all = probe.recorded "ollama"
-    assert.equal(0, probe.holds("ollama", all.plain).rare)
-    assert.equal("qwen3:8b", probe.holds("ollama", all.plain).model)
-    assert.equal(2, probe.holds("ollama", all.tools).rare)
-    assert.equal("an error was encountered while running the model: unexpected EOF", probe.holds("ollama", all.error).message)
+  it("of a call that has no id give it one that no other event gives", function()
+    local function id(at)
+      for _, said in ipairs(d.ask { call = "event", event = { created_at = at, message = { tool_calls = { { ["function"] = { name = "f", arguments = json.object {} } } } } } }) do
+        if said[1] == "tool" then return said[2].id end
+      end
+    end
+    assert.matches("^call_%x+$", id "1")
+    assert.equal(id "1", id "1")
+    assert.not_equal(id "1", id "2")
   end)
 end)
 
 describe("ollama's other answers", function()
   it("are errors", function()
-    assert.same({ message = "model 'x' not found" }, probe.failure("ollama", 404, { error = "model 'x' not found" }))
-    assert.same({ message = "too hot" }, probe.failure("ollama", 400, { error = { message = "too hot" } }))
-    assert.is_nil(probe.failure("ollama", 502, json.null))
+    assert.same({ message = "model 'x' not found" }, d.failure(404, { error = "model 'x' not found" }))
+    assert.same({ message = "too hot" }, d.failure(400, { error = { message = "too hot" } }))
+    assert.is_nil(d.failure(502, json.null))
   end)
 
   it("are embeddings", function()
-    local r = probe.embed("ollama", { "a", "b" }, { dimensions = 2, encoding_format = "float", user = "u" })
+    local r = d.embed({ "a", "b" }, { dimensions = 2, encoding_format = "float", user = "u" })
     assert.equal("/api/embed", r.path)
     assert.same({ model = "qwen3:8b", input = { "a", "b" }, dimensions = 2 }, r.body)
-    assert.same({ model = "qwen3:8b", input = { "one\ntwo" } }, probe.embed("ollama", { { { type = "text", text = "one" }, { type = "text", text = "two" } } }).body)
+    assert.same({ model = "qwen3:8b", input = { "one\ntwo" } }, d.embed({ { { type = "text", text = "one" }, { type = "text", text = "two" } } }).body)
     assert.same({ object = "list", model = "known", usage = { prompt_tokens = 8, total_tokens = 8 }, data = { { object = "embedding", index = 0, embedding = { 0.5, -1 } } } },
-      probe.answer("ollama", { model = "m", embeddings = { { 0.5, -1 } }, prompt_eval_count = 8 }))
-    assert.is_nil(probe.answer("ollama", { error = "x" }))
-    assert.is_nil(probe.answer("ollama", { embeddings = { 0.5 } }))
+      d.embedded({ model = "m", embeddings = { { 0.5, -1 } }, prompt_eval_count = 8 }))
+    assert.is_nil(d.embedded({ error = "x" }))
+    assert.is_nil(d.embedded({ embeddings = { 0.5 } }))
   end)
 
   it("are embeddings in base64, of any length", function()
-    local function base64(vector) return probe.answer("ollama", { embeddings = { vector } }, { encoding_format = "base64" }).data[1].embedding end
+    local function base64(vector) return d.embedded({ embeddings = { vector } }, { encoding_format = "base64" }).data[1].embedding end
     assert.equal("AAAAPw==", base64 { 0.5 })
     assert.equal("AAAAPwAAgL8=", base64 { 0.5, -1 })
     assert.equal("AAAAPwAAgL8AAKBA", base64 { 0.5, -1, 5 })
@@ -154,7 +155,7 @@ describe("ollama's other answers", function()
   end)
 
   it("are refusals of embeddings that cannot be asked for", function()
-    local function no(params) return select(2, probe.embed("ollama", { "a" }, params)).message end
+    local function no(params) return select(2, d.embed({ "a" }, params)).message end
     assert.equal("'encoding_format: int8' cannot be told to this model (provider \"ollama\")", no { encoding_format = "int8" })
     assert.equal("'truncate' cannot be told to this model (provider \"ollama\")", no { truncate = true, user = "u" })
   end)

@@ -1,14 +1,6 @@
 -- The dialect "openai" and its neighbours: what clients' requests become, what is asked of a provider, what clients are told.
-local t = require "sluice.testing"
-local json = require "dkjson"
-
-local g = assert(t.load { policies = { "policies.dialects" } })
-
-local function ask(want)
-  local r = g:chat { user = json.encode(want) }
-  if r.error then return nil, r.error end
-  return json.decode(r.text) or r.text
-end
+local json = require "sluice.testing.json"
+local ask = require("spec.policy.dialect")().ask
 
 local function read(body, dialect) return ask { call = "read", dialect = dialect or "openai", body = body } end
 

@@ -1,14 +1,6 @@
 -- The dialect "ui": the AI SDK's messages become ours, our answers its stream.
-local t = require "sluice.testing"
-local json = require "dkjson"
-
-local g = assert(t.load { policies = { "policies.dialects" } })
-
-local function ask(want)
-  local r = g:chat { user = json.encode(want) }
-  if r.error then return nil, r.error end
-  return json.decode(r.text) or r.text
-end
+local json = require "sluice.testing.json"
+local ask = require("spec.policy.dialect")().ask
 
 local function read(body) return ask { call = "read", dialect = "ui", body = body } end
 

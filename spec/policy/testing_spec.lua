@@ -65,7 +65,7 @@ describe("g:chat", function()
     assert.same({ seen = "1.0", known = "nothing" }, r.tags)
     assert.equal(3, r.held_max)
     assert.same({ "script.print", "request" }, { r.logs[1].event, r.logs[2].event })
-    assert.matches('policies/loud.lua:20: say "a"\n$', r.logs[1].message)
+    assert.matches('policies/loud.lua:21: say "a"\n$', r.logs[1].message)
     assert.same({ "info", "200", "done", "1.0" }, { r.logs[2].level, r.logs[2].status, r.logs[2]["end"], r.logs[2].seen })
   end)
 
@@ -130,6 +130,17 @@ describe("shaking", function()
     assert.equal("ab!cd!", g:chat({ upstream = { "ab", "cd" }, no_shake = true }).text)
     raised(g.chat, g, { upstream = { fast = { "ab", t.wait "1s", "cd" } } })      -- waits and names make no difference
     raised(g.chat, g, { upstream = function() return { "ab", "cd" } end })
+  end)
+
+  it("finds a policy whose result depends on how the client asks", function()
+    local function depending(condition)
+      local g = load { depends = t.lua(("function(req) return %s end"):format(condition)) }
+      return raised(g.chat, g, { user = "hi", upstream = { "ab" } })
+    end
+    assert.equal('here: the result depends on how the client asks (not streaming)\n  as given: "AB" reasoning "" finish=stop\n  so:       "AB?" reasoning "" finish=stop', depending "not req.stream")
+    for _, front in ipairs { "openai", "anthropic", "responses", "ui" } do
+      assert.truthy(depending(("req.dialect == %q"):format(front)):find(("how the client asks (front %s, "):format(front), 1, true))
+    end
   end)
 
   it("leaves counters, limiters, caches, breakers, counts and the clock as one exchange does", function()

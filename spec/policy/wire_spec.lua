@@ -109,7 +109,7 @@ end
 local function cuts(bytes)
   local out, n = {}, #bytes
   for at = 1, n - 1 do
-    if at < 60 or at > n - 60 or at % 7 == 0 then out[#out + 1] = at end
+    if at < 60 or at > n - 60 or at % 13 == 0 then out[#out + 1] = at end
   end
   return out
 end

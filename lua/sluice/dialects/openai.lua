@@ -4,6 +4,8 @@
 -- usage = false for servers that refuse stream_options.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
+local embedding = require "sluice.dialects.embedding"
+local shared = require "sluice.dialects.shared"
 
 local json = sluice.json
 
@@ -138,19 +140,8 @@ local function from_responses(req, body)
   end
 end
 
-local function messages_of(req)
-  local messages = {}
-  for i, m in ipairs(req.messages) do
-    if type(m) == "table" and m.encrypted_reasoning then
-      local copy = {}
-      for name, v in pairs(m) do copy[name] = v end
-      copy.encrypted_reasoning = nil
-      m = copy
-    end
-    messages[i] = m
-  end
-  return json.array(messages)
-end
+-- Without what is kept for one provider alone (anthropic.lua, responses_read.lua).
+local function messages_of(req) return json.array(shared.plain(shared.plain(req.messages, "anthropic"), "encrypted_reasoning")) end
 
 -- A file by its URL is the Responses API's.
 local function file_urls(req)
@@ -166,8 +157,10 @@ end
 function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
-  local refused = from_responses(req, body) or file_urls(req)
+  local own = shared.only_anthropic(req)
+  local refused = own and unsupported(own) or from_responses(req, body) or file_urls(req)
   if refused then return refused end
+  body.anthropic = nil
   body.model = model.model
   body.stream = true
   if (model.options or {}).usage ~= false then
@@ -176,7 +169,7 @@ function M.provider.request(req, model)
     body.stream_options = options
   end
   body.messages = messages_of(req)
-  if req.tools then body.tools = json.array(req.tools) end
+  if req.tools then body.tools = json.array(shared.plain(req.tools, "anthropic")) end
 
   local path, headers = address("/chat/completions", model, "text/event-stream")
   return { path = path, headers = headers, body = json.order(body, ORDER) }
@@ -186,18 +179,10 @@ end
 
 M.provider.embed = {}
 
-local function text_of(m)
-  if type(m.content) == "string" then return m.content end
-  local out = {}
-  for _, part in ipairs(table_of(m.content)) do out[#out + 1] = text(part.text) end
-  return table.concat(out, "\n")
-end
-
 function M.provider.embed.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
-  body.model, body.input = model.model, json.array {}
-  for i, m in ipairs(req.messages) do body.input[i] = text_of(m) end
+  body.model, body.input = model.model, embedding.texts(req)
   local path, headers = address("/embeddings", model, "application/json")
   return { path = path, headers = headers, body = json.order(body, { "model", "input" }) }
 end

@@ -5,6 +5,7 @@
 -- Nothing is stored upstream unless store = true is asked for.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
+local shared = require "sluice.dialects.shared"
 
 local json = sluice.json
 
@@ -15,8 +16,13 @@ local M = { name = "responses", front = require "sluice.dialects.responses_front
 M.provider = {
   url = "https://api.openai.com/v1",
   kind = "type",
+  -- Events that hold the whole response name its model, which clients see as they asked for it, in bytes that pass, too.
   events = {
     ["response.created"]                      = { model = "response.model" },
+    ["response.queued"]                       = { model = "response.model" },
+    ["response.in_progress"]                  = { model = "response.model" },
+    ["response.completed"]                    = { model = "response.model" },
+    ["response.incomplete"]                   = { model = "response.model" },
     ["response.output_text.delta"]            = { content = "delta" },
     ["response.refusal.delta"]                = { refusal = "delta" },
     ["response.reasoning_summary_text.delta"] = { reasoning = "delta" },
@@ -261,6 +267,7 @@ local NEUTRAL = {
   stop = function(v) return type(v) == "table" and next(v) == nil end,
   modalities = function(v) return type(v) == "table" and #v == 1 and v[1] == "text" end,
   stream_options = function() return true end,
+  anthropic = function() return true end,                -- hints for Anthropic alone (anthropic.lua)
 }
 
 local function put_params(body, params)
@@ -282,6 +289,8 @@ end
 local ORDER = { "model", "stream", "instructions", "input" }
 
 local function make_request(req, model)
+  local own = shared.only_anthropic(req)
+  if own then unsupported(own) end
   local body = { model = model.model, stream = true, store = false }
   put_params(body, req.params)
   body.input, body.instructions = input_and_instructions(req.messages)

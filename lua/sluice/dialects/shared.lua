@@ -81,6 +81,27 @@ function M.plain(list, name)
   end)
 end
 
+-- ---- what only Anthropic can be told (anthropic.lua), which servers of other dialects may pass over without a word
+
+local BLOCKS = M.set { "image", "document", "search_result", "container_upload", "server_tool_use", "mcp_tool_use", "mcp_tool_result", "web_search_tool_result",
+  "web_fetch_tool_result", "code_execution_tool_result", "bash_code_execution_tool_result", "text_editor_code_execution_tool_result" }
+
+-- The place of the first such thing in a request, or nil.
+function M.only_anthropic(req)
+  for _, name in ipairs { "container", "mcp_servers" } do
+    if M.given(req.params[name]) then return name end
+  end
+  for i, tool in ipairs(M.table(req.tools)) do
+    if tostring(M.table(tool).type):find "_%d%d%d%d%d%d%d%d$" then return ("tools[%d] of type %s"):format(i - 1, tool.type) end
+  end
+  for i, message in ipairs(req.messages) do
+    for k, part in ipairs(M.table(M.table(message).content)) do
+      local kind = M.table(part).type
+      if BLOCKS[kind] then return ("messages[%d].content[%d] of type %s"):format(i - 1, k - 1, kind) end
+    end
+  end
+end
+
 -- ---- refusing
 
 -- The client's request is not what its API takes. place: "messages.0.content".

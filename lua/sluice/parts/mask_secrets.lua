@@ -20,13 +20,22 @@ local function masked(_, ctx)
   return ctx.options.mask
 end
 
-function P.prompt(req, ctx)
-  req:map_text(function(text)
-    return (ctx.options.match:gsub(text, function(m) return masked(m, ctx) end))
-  end)
+local function clean(text, ctx)
+  return ctx.options.match:gsub(text, function(m) return masked(m, ctx) end)
 end
 
+function P.prompt(req, ctx) req:map_text(function(text) return (clean(text, ctx)) end) end
+
 P.filter = { match = function(ctx) return ctx.options.match end, replace = masked }
+
+-- The arguments of a call are JSON: they are looked at decoded, whatever stands in them as an escape.
+function P.tool_call(call, ctx) call:map_text(function(text) return (clean(text, ctx)) end) end
+
+-- The sentence of a failure may be the upstream's own.
+function P.error(err, ctx)
+  local text, n = clean(err.message, ctx)
+  if n > 0 then return { message = text } end
+end
 
 function P.log(_, ctx)
   if ctx.state.n then ctx:tag("secrets_masked", ctx.state.n) end

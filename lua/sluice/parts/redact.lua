@@ -31,20 +31,35 @@ function P.prompt(req, ctx)
   end)
 end
 
+-- What the model came up with by itself.
+local function removed(m, ctx)
+  ctx.state.removed = (ctx.state.removed or 0) + 1
+  return (ctx.options.removed:gsub("%%s", (m.kind:gsub("%%", "%%%%"))))
+end
+
+-- Our own placeholders, back to what the user wrote; others are nobody's: nil leaves them.
+local PLACEHOLDER = match.regex("<[A-Z0-9_]{1,40}_[0-9]{1,6}>", "placeholder")
+local function restores(ctx) return ctx.options.restore and (ctx.state.n or 0) > 0 end
+local function restored(m, ctx) return ctx.state.real[m.text] end
+
 P.filter = {
-  { -- what the model came up with by itself
-    match   = function(ctx) return ctx.options.match end,
-    replace = function(m, ctx)
-      ctx.state.removed = (ctx.state.removed or 0) + 1
-      return (ctx.options.removed:gsub("%%s", (m.kind:gsub("%%", "%%%%"))))
-    end,
-  },
-  { -- our own placeholders back to what the user wrote
-    when    = function(ctx) return ctx.options.restore and (ctx.state.n or 0) > 0 end,
-    match   = match.regex("<[A-Z0-9_]{1,40}_[0-9]{1,6}>", "placeholder"),
-    replace = function(m, ctx) return ctx.state.real[m.text] end,      -- nil: not ours, leave it
-  },
+  { match = function(ctx) return ctx.options.match end, replace = removed },
+  { when = restores, match = PLACEHOLDER, replace = restored },
 }
+
+-- The arguments of a call are JSON, in which "@" may be written as \u0040: they are looked at decoded.
+function P.tool_call(call, ctx)
+  call:map_text(function(text)
+    local clean = ctx.options.match:gsub(text, function(m) return removed(m, ctx) end)
+    return restores(ctx) and (PLACEHOLDER:gsub(clean, function(m) return restored(m, ctx) end)) or clean
+  end)
+end
+
+-- The sentence of a failure may be the upstream's own.
+function P.error(err, ctx)
+  local clean, n = ctx.options.match:gsub(err.message, function(m) return removed(m, ctx) end)
+  if n > 0 then return { message = clean } end
+end
 
 function P.log(_, ctx)
   if ctx.state.n then ctx:tag("redact_masked", ctx.state.n) end

@@ -29,6 +29,12 @@ return {
   { "call.name", "string", "The tool's name." },
   { "call.arguments", "string", "The arguments as the model wrote them." },
   { "call.args", "any", "The arguments, decoded; nil when they are no JSON. Change it, or its members, to change the call." },
+  { "call:map_text", "(fn: fun(text: string): string?)", "Passes each text in the arguments, keys too, through a function; what it returns takes its place. Arguments that are no JSON are one text.",
+    params = { fn = "Returns the new text, or nil to leave it." }, errors = { "fn returned something else than a text" },
+    example = [[
+function P.tool_call(call)
+  call:map_text(function(text) return (sluice.match.email:gsub(text, "[email]")) end)
+end]] },
 
   { "fin.reason", "string?", 'Why the model ended: "stop", "length", ...' },
   { "fin.target", "string", "The model that answered." },

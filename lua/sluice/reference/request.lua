@@ -39,7 +39,8 @@ return {
 function P.validate(req)
   if req:text("user"):find("password", 1, true) then return sluice.reject(422, "no_passwords", "Please leave passwords out.") end
 end]] },
-  { "req:map_text", "(fn: (fun(text: string, role: string): string?), roles?: string|string[])", "Passes each text of each message through a function; what it returns takes its place.",
+  { "req:map_text", "(fn: (fun(text: string, role: string): string?), roles?: string|string[])",
+    "Passes each text of each message through a function; what it returns takes its place. Texts are content, earlier reasoning and refusals, and what tool calls were given.",
     params = { fn = "Returns the new text, or nil to leave it.", roles = "Only messages with these roles." }, errors = { "fn returned something else than a text" },
     example = [[
 function P.prompt(req)

@@ -3,10 +3,22 @@ local json = require "sluice.testing.json"
 local blame = require "sluice.testing.blame"
 local logs = require "sluice.testing.logs"
 local redis = require "sluice.testing.redis"
+local told = require "sluice.testing.told"
 local upstreams = require "sluice.testing.upstream"
 
 local Exchange = {}
-Exchange.__index = Exchange
+
+-- What reached the client is read when somebody asks for it: who compares bytes need not wait for that.
+local READ = {}
+for name in ("events tools others comments text reasoning refusal ends behind done error finish finishes usage document"):gmatch "%S+" do READ[name] = true end
+
+local exchange_mt = {}
+function exchange_mt.__index(x, name)
+  if not READ[name] or rawget(x, "is_read") or not rawget(x, "is_answered") then return Exchange[name] end
+  x.is_read = true
+  x:read()
+  return rawget(x, name)
+end
 
 -- ---- what the stream asked for
 
@@ -223,27 +235,9 @@ end
 -- An event: what was sent, and beside it `at`, when: seconds on a clock that stands at 1000 when the client asks.
 local function timed(value, at) return setmetatable(value, { __index = { at = at } }) end
 
-local function failure(body)
-  if type(body.error) ~= "table" then return body end
-  for name, value in pairs(body) do                      -- what a policy added (err.extra)
-    if name ~= "error" and body.error[name] == nil then body.error[name] = value end
-  end
-  return body.error
-end
-
 function Exchange:event(value, at)
   self.events[#self.events + 1] = timed(value, at)
-  if value.choice then                                   -- one of several: not the answer that r.text tells
-    self.others[value.choice] = (self.others[value.choice] or "") .. (value.content or "")
-    return
-  end
-  self.text = self.text .. (value.token or value.content or "")
-  self.reasoning = self.reasoning .. (value.reasoning or "")
-  self.refusal = self.refusal .. (value.refusal or "")
-  if value.tool then self.tools[#self.tools + 1] = value.tool end
-  for _, tool in ipairs(value.tools or {}) do self.tools[#self.tools + 1] = tool end
-  if value.finish then self.finish, self.finishes, self.usage = value.finish, value.finishes, value.usage end
-  if value.error then self.error, self.ends = failure(value), self.ends + 1 end
+  told.add(self, value)
 end
 
 function Exchange:read()
@@ -252,7 +246,7 @@ function Exchange:read()
   for _, entry in ipairs(self.wire) do
     local at = 1000 + entry.at - self.began
     rest = (rest .. entry.bytes):gsub("(.-)\n\n", function(block)
-      local bytes = block:match "^data: (.*)$"
+      local bytes = block:match "^data: (.*)$" or block:match "^event: [^\n]*\ndata: (.*)$"
       if block:sub(1, 1) == ":" then
         self.comments = self.comments + 1
       else
@@ -269,7 +263,7 @@ function Exchange:read()
   local body = not self.error and self.body and (self.headers["content-type"] or self.headers["Content-Type"] or ""):find("json", 1, true) and json.decode(self.body)
   if type(body) ~= "table" then return end
   self.document = body
-  if self.status >= 400 then self.error = failure(body) elseif type(body.content) == "string" then self:event(body, 1000 + self.world:now() / 1000 - self.began - 1000) end
+  if self.status >= 400 then self.error = told.failure(body) else self:event(body, self.answered_at / 1000 - self.began) end
 end
 
 -- ---- the whole
@@ -277,7 +271,7 @@ end
 -- The upstream of a started exchange does what its script says; the exchange then tells what reached the client. recut: of shaking.
 function Exchange:answer(upstream, cut, recut)
   if upstream then self:play(upstream, cut, recut) end
-  self:read()
+  self.is_answered, self.answered_at = true, self.world:now()
   return self
 end
 
@@ -291,7 +285,7 @@ local M = {}
 local function new(world, services, servers, fail)
   return setmetatable({ world = world, log = {}, logs = {}, wire = {}, upstream = {}, headers = {}, calls = {}, pending = {}, tags = {}, live = {},
     began = world:now() / 1000 - 1000,                   -- on the clock of what is written down
-    services = services, redis = servers, fail = fail }, Exchange)
+    services = services, redis = servers, fail = fail }, exchange_mt)
 end
 
 -- Starts one: asks as world:ask wants it, and leaves the model asked but silent. fail: of fuzzing; called for each call of a service, what it returns

@@ -1,6 +1,7 @@
--- The text of a gateway around policies alone, for t.load { policies = ... }: one route "chat" that speaks specs' dialect, models by name, services as the
--- policies ask for them.
+-- The text of a gateway around policies alone, for t.load { policies = ... }: one route "chat" that speaks specs' dialect, and below it those of real clients
+-- (fronts.lua), models by name, services as the policies ask for them.
 local blame = require "sluice.testing.blame"
+local fronts = require "sluice.testing.fronts"
 
 local M = {}
 
@@ -50,7 +51,7 @@ function M.text(what, line)
     'local key = sluice.policy { name = "key", doc = "What g:chat { key = } says." }',
     'function key.accept(head, ctx) local id = head.headers["x-spec-key"] if id then ctx.key = { id = id } end end',
     'return sluice.config { api = 1, listen = ":0", models = ' .. literal(models_of(what.models), "t.load: models") .. ",",
-    'routes = { chat = { path = "/chat", front = require "sluice.dialects.spec", target = ' .. literal(what.target or "fast", "t.load: target") .. ",",
+    'routes = { chat = { path = "/*", front = { name = "spec", endpoints = ' .. literal(fronts.paths) .. " }, target = " .. literal(what.target or "fast", "t.load: target") .. ",",
     "timeout = " .. literal(what.timeout or {}, "t.load: timeout") .. ",",
     "policies = { key, " .. literal(what.policies, "t.load: policies"):sub(2) .. " } } }",
   }, " ")

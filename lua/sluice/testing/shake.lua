@@ -1,6 +1,7 @@
--- Shaking: where an upstream cuts its text must not matter. What was asked once is asked again under ten other cuttings, each time with clock and shared
--- state as they were before; whatever differs fails the spec.
+-- Shaking: where an upstream cuts its text must not matter, nor how a client asks. What was asked once is asked again under ten other cuttings, and in the
+-- other ways of fronts.lua, each time with clock and shared state as they were before; whatever differs fails the spec.
 local blame = require "sluice.testing.blame"
+local fronts = require "sluice.testing.fronts"
 local upstream = require "sluice.testing.upstream"
 
 -- What must be the same. A refusal is one whether or not text before it had left by then: that does depend on when it came.
@@ -33,11 +34,15 @@ function M.difference(first, other, name)
   return ("the result depends on where the upstream cuts its text (%s)\n  as given: %s\n  re-cut:   %s"):format(name, gist(first), gist(other))
 end
 
--- first: how it went; again { recut = }: asks again.
-function M.shake(first, again)
+-- first: how it went; again { recut =, request = }: asks again; ways: of fronts.lua.
+function M.shake(first, again, ways)
   for _, cutting in ipairs(cuttings()) do
     local name, size = table.unpack(cutting)
     local why = M.difference(first, again { recut = upstream.recutter(size) }, name)
+    if why then blame.blame(why) end
+  end
+  for _, way in ipairs(#first.wire > 0 and ways or {}) do
+    local why = fronts.difference(first, again { request = way.request }, way)
     if why then blame.blame(why) end
   end
 end

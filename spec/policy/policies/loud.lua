@@ -12,6 +12,7 @@ local P = sluice.policy {
     hold   = { type = "integer", default = 0 },
     match  = { type = "matcher" },
     shared = { type = "boolean", default = false },
+    depends = { type = "function", doc = "Of a request: whether its answer gets a question mark." },
   },
 }
 
@@ -19,6 +20,7 @@ function P.validate(req, ctx)
   if req.params.refuse then return sluice.reject { status = 418, code = "teapot", message = "No coffee.", retry_after = "3s" } end
   if req.params.print then print(req.params.print) end
   if req.params.fail then error "on purpose" end
+  ctx.state.odd = ctx.options.depends and ctx.options.depends(req)
   if not ctx.options.shared then return end
   local ok = rate:take "k"
   ctx:tag("seen", seen:add "k")
@@ -30,7 +32,7 @@ end
 P.filter = {
   { on = { "content" }, text = function(text, ctx, part)
     local hold = ctx.options.hold
-    if hold == 0 then return text:upper() end
+    if hold == 0 then return text:upper() .. (part.last and ctx.state.odd and "?" or "") end
     if hold < 0 then return part.last and text or text .. ctx.options.mark end      -- wrong: depends on the pieces
     local keep = part.last and 0 or math.min(hold, #text)
     return text:sub(1, #text - keep), text:sub(#text - keep + 1)
