@@ -271,9 +271,7 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct asked
             ret->n_plan = v.n_plan;
         } else if (v.kind == VERDICT_REJECT) {
             result = -1;
-            failure_free(f);
-            *f = v.failure;
-            memset(&v.failure, 0, sizeof v.failure);
+            failure_take(f, &v.failure);
         } else {
             result = -1;
             log_say(LOG_ERROR, "front.failed", "%s", v.wrong ? v.wrong : "the front's read returned something odd");

@@ -41,8 +41,7 @@ local function text(v) return type(v) == "string" and v or nil end
 
 local function error_of(e)
   if type(e) ~= "table" then return nil end
-  local code = common.given(e.code)
-  return { message = text(e.message), code = code ~= nil and tostring(code) or nil, type = e.type ~= "error" and text(e.type) or nil }
+  return { message = text(e.message), code = common.word(e.code), type = e.type ~= "error" and text(e.type) or nil }
 end
 
 local WORDS = { max_output_tokens = "length", content_filter = "content_filter" }
@@ -85,7 +84,10 @@ told["response.failed"] = function(event, out) out:error(error_of(table_of(event
 
 told["error"] = function(event, out) out:error(error_of(event.error) or error_of(event)) end
 
-function M.provider.event(event, out) told[event.type](event, out) end
+function M.provider.event(event, out)
+  local tell = told[event.type]
+  if tell then tell(event, out) end
+end
 
 function M.provider.error(_, body) return common.is_object(body) and error_of(body.error) or nil end
 
