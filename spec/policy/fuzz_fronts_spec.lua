@@ -123,19 +123,24 @@ local function check(x, r, provider, body)
   end
 end
 
+local DIALECTS = { "openai", "anthropic", "gemini", "ollama", "responses" }
 local PROVIDERS = { "openai", "openai", "anthropic", "gemini", "ollama", "responses" }
 
 describe("requests of every front, changed at random", function()
   local g = assert(t.load { source = SOURCE })
+
+  local function ask(path, body)
+    local x = g:start { method = "POST", path = path, headers = { host = "x", ["content-type"] = "application/json" }, body = body }
+    x:play(answer(path:find "/embeddings" ~= nil))
+    return x
+  end
 
   local function play(random)
     local r, provider = one(random, REQUESTS), one(random, PROVIDERS)
     local body = fuzz.text(fuzz.mutated(random, r.tree, random(4) - 1)):gsub('"@"', '"' .. provider .. '"')
     if random(8) == 1 then body = fuzz.damaged(random, body, random(3)) end
     local path = (random(3) == 1 and "/f" or "") .. r[1]
-    local x = g:start { method = "POST", path = path, headers = { host = "x", ["content-type"] = "application/json" }, body = body }
-    x:play(answer(r[1] == "/v1/embeddings"))
-    return x, r, provider, body, path
+    return ask(path, body), r, provider, body, path
   end
 
   it("are answered or refused, and reach upstreams as they were meant", function()
@@ -146,6 +151,71 @@ describe("requests of every front, changed at random", function()
       world.mute(false)
       local ok, why = pcall(check, x, r, provider, body)
       if not ok then error(("case %d (FUZZ_SEED=%d FUZZ_CASES=1): %s\n  asked %s: %s"):format(case, case, tostring(type(why) == "table" and why.message or why), path, body:sub(1, 3000)), 0) end
+    end
+  end)
+
+  -- ---- what was found so
+
+  local CHAT = '{"model":"%s",%s"messages":[{"role":"user","content":"%s"}]}'
+
+  it("are asked for in UTF-8 where a client's was none", function()
+    for _, path in ipairs { "/v1/chat/completions", "/f/v1/chat/completions" } do
+      local x = ask(path, CHAT:format("openai", '"x":"\255",', "a\240\159b"))
+      local members = fuzz.members(assert(fuzz.parse(x.upstream[1].raw)))
+      assert.equal('"\u{FFFD}"', members.x.text)
+      assert.equal('[{"content":"a\u{FFFD}b","role":"user"}]', fuzz.meaning(members.messages))
+    end
+  end)
+
+  it("are refused in a sentence, however long a name is that a client made up", function()
+    for _, model in ipairs { ("x"):rep(100000), ("\u{e9}"):rep(100000) } do
+      local x = ask("/v1/chat/completions", CHAT:format(model, "", "hi"))
+      assert.equal(404, x.status)
+      assert.is_truthy(x.body:find('"There is no model \\"' .. model:sub(1, 2), 1, true))
+      assert.is_true(#x.body < 700)
+      assert(fuzz.parse(x.body))
+    end
+  end)
+
+  it("are refused with words, not with addresses", function()
+    for _, provider in ipairs { "gemini", "ollama" } do
+      local x = ask("/v1/chat/completions", ('{"model":"%s","messages":[{"role":"user","content":[{"type":"x"}]}]}'):format(provider))
+      assert.is_truthy(x.body:find("of type x", 1, true))
+      x = ask("/v1/embeddings", ('{"model":"%s","input":"a","encoding_format":{}}'):format(provider))
+      assert.is_truthy(x.body:find("encoding_format: an object", 1, true))
+    end
+  end)
+
+  it("keep what only their server knows: what the Responses API calls so is nothing of chat's", function()
+    local members = '"include":["x"],"truncation":"auto","max_tool_calls":3,"reasoning_summary":"auto",'
+    local body = CHAT:format("openai", members, "hi")
+    local x = ask("/v1/chat/completions", body)
+    assert.equal(said(fuzz.parse(body)), said(fuzz.parse(x.upstream[1].raw)))
+  end)
+
+  it("may hold lists of anything", function()
+    for _, members in ipairs { '"tool_choice":{"type":"allowed_tools","allowed_tools":{"tools":[1,null,{"function":2}]}},', '"include":5,', '"include":5,"logprobs":true,' } do
+      for _, provider in ipairs(PROVIDERS) do check(ask("/v1/chat/completions", CHAT:format(provider, members, "hi")), { "" }, provider) end
+    end
+  end)
+
+  -- Items without end, up to the limit of a body. What a front and a dialect do with one takes longer than a hook of a policy may.
+  local LONG = {
+    { "/v1/chat/completions", '{"model":"@","messages":[', '{"role":"user","content":"a"}', "]}" },
+    { "/v1/chat/completions", '{"model":"@","messages":[{"role":"user","content":[', '{"type":"text","text":"a"}', "]}]}" },
+    { "/v1/responses", '{"model":"@","input":[', '{"role":"user","content":"a"}', "]}" },
+    { "/v1/messages", '{"model":"@","max_tokens":1,"messages":[', '{"role":"user","content":"a"}', "]}" },
+    { "/ui", '{"model":"@","messages":[', '{"role":"user","parts":[{"type":"text","text":"a"}]}', "]}" },
+  }
+
+  it("may be as long as a body may be", function()
+    for i, l in ipairs(LONG) do
+      local provider = DIALECTS[i]
+      local open, item, close = l[2]:gsub("@", provider), l[3], l[4]
+      local x = ask(l[1], open .. (item .. ","):rep(((1 << 20) - #open - #close) // (#item + 1) - 1) .. item .. close)
+      local failed = fuzz.failed(x)
+      assert(not failed, failed)
+      assert.equal(1, #x.upstream)
     end
   end)
 end)

@@ -224,4 +224,56 @@ describe("what upstreams send, changed at random", function()
       if not ok then error(("case %d (FUZZ_SEED=%d FUZZ_CASES=1): %s\n  %s of %s (stream: %s) from: %s"):format(case, case, tostring(why), path, provider, note.stream, note.bytes:sub(1, 3000)), 0) end
     end
   end)
+
+  -- ---- what was found so
+
+  local BODIES = {
+    chat = '{"model":"%s","stream":%s,"messages":[{"role":"user","content":"hi"}]}', anthropic = '{"model":"%s","stream":%s,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}',
+  }
+
+  -- One exchange with the dialect `model`, streamed unless it is to be a document; n: choices.
+  local function ask(path, model, bytes, document, n)
+    local body = BODIES[path:find "messages" and "anthropic" or "chat"]:format(model, not document)
+    local x = g:start { method = "POST", path = path, headers = { host = "x" }, body = n and body:gsub("^{", ('{"n":%d,'):format(n)) or body }
+    x:play { t.head(200, { ["content-type"] = document and "application/json" or model == "ollama" and "application/x-ndjson" or "text/event-stream" }), t.raw(bytes), t.close() }
+    check(x, path:find "messages" and "anthropic" or "chat")
+    return x
+  end
+
+  it("is UTF-8 for the client where its bytes pass and were none", function()
+    local x = ask("/v1/chat/completions", "openai", 'data: {"choices":[{"index":0,"delta":{"content":"a\255b"}}]}\n\ndata: [DONE]\n\n')
+    assert.is_truthy(wire_of(x):find("a\u{FFFD}b", 1, true))
+    x = ask("/v1/chat/completions", "openai", '{"model":"m","choices":[{"message":{"content":"a\255b"}}]}', true)
+    assert.is_truthy(x.body:find("a\u{FFFD}b", 1, true))
+  end)
+
+  it("may be an event that nobody can read: upstream_bad_json, and no accident of the dialect", function()
+    for model, event in pairs {
+      openai = 'data: {"choices":[{"index":0,"delta":{"content":"a"}},{"x":1e400}]}\n\n', anthropic = 'data: {"type":"message_delta","usage":{"output_tokens":1e400}}\n\n',
+      gemini = 'data: {"candidates":[{"finishReason":"STOP","x":1e400}]}\n\n', ollama = '{"message":{"tool_calls":[1e400]}}\n',
+      responses = 'data: {"type":"response.completed","x":1e400}\n\n',
+    } do
+      local x = ask("/f/v1/chat/completions", model, event)
+      assert.is_truthy(x.body:find('"code":"upstream_bad_json"', 1, true))
+    end
+  end)
+
+  it("may hold choices, calls and errors of any kind", function()
+    local done = "data: [DONE]\n\n"
+    ask("/f/v1/chat/completions", "openai", 'data: {"choices":[1,{"index":0,"delta":{"content":"a","tool_calls":[1,{"function":2}]}}]}\n\n' .. done)
+    ask("/f/v1/chat/completions", "anthropic", 'data: {"type":"content_block_start","content_block":{"type":"tool_use","id":1,"name":{}}}\n\ndata: {"type":"message_stop"}\n\n')
+    local x = ask("/f/v1/chat/completions", "anthropic", 'data: {"type":"error","error":{"message":[],"type":{}}}\n\n')
+    assert.is_truthy(x.body:find('"code":"upstream_error"', 1, true))
+  end)
+
+  it("says nothing for a choice that nobody asked for, however large its number is", function()
+    local x = ask("/f/v1/chat/completions", "openai", 'data: {"choices":[{"index":4294967296,"delta":{"content":"a"}},{"index":0,"delta":{"content":"b"}}]}\n\ndata: [DONE]\n\n')
+    assert.is_truthy(wire_of(x):find('"content":"b"', 1, true))
+    assert.is_nil(wire_of(x):find('"content":"a"', 1, true))
+  end)
+
+  -- Seen by the leak check of the sanitizer's build.
+  it("leaves nothing of the text that a filter held of a second choice", function()
+    ask("/f/v1/chat/completions", "openai", 'data: {"choices":[{"index":2,"delta":{"content":"a text that is held"}}]}\n\n', false, 3)
+  end)
 end)

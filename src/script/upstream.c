@@ -137,7 +137,7 @@ int exchange_request(struct exchange *x, const struct model *m, bool may_pass, c
 
     memset(ret, 0, sizeof *ret);
     ret->target = m->name;
-    if (exchange_run(x, &c, request_entry, &job, HOOK_MS, "a dialect may not wait") != CALL_RETURNED) {
+    if (exchange_run(x, &c, request_entry, &job, walk_ms(x->body_len), "a dialect may not wait") != CALL_RETURNED) {
         log_say(LOG_ERROR, "dialect.failed", "%s", c.message ? c.message : "no memory");
         failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not make the request for the model");
     } else if (c.n_results > 0) {
@@ -239,7 +239,7 @@ int exchange_event(struct exchange *x, const struct model *m, const char *bytes,
     bool good;
 
     memset(ret, 0, sizeof *ret);
-    good = exchange_run(x, &c, event_entry, &job, HOOK_MS, "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
+    good = exchange_run(x, &c, event_entry, &job, walk_ms(len), "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
     if (!good) {
         log_say(LOG_ERROR, "dialect.failed", "dialect %s: event: %s", m->dialect->name, c.message ? c.message : "raised a verdict, which it may not");
         event_ops_free(ret);
@@ -324,7 +324,7 @@ int exchange_embedded(struct exchange *x, const struct model *m, const char *bod
 {
     struct document_job job = { m->dialect, 200, body, len, x, NULL, out, false };
     struct call c;
-    bool good = exchange_run(x, &c, embedded_entry, &job, HOOK_MS, "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
+    bool good = exchange_run(x, &c, embedded_entry, &job, walk_ms(len), "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
 
     if (!good)
         log_say(LOG_ERROR, "dialect.failed", "dialect %s: embed.answer: %s", m->dialect->name, c.message ? c.message : "raised a verdict, which it may not");

@@ -203,7 +203,10 @@ local function choice_of(v)
   if v.type == "function" then return { type = "function", name = table_of(v["function"]).name } end
   if v.type == "allowed_tools" and type(v.allowed_tools) == "table" then
     local names = json.array {}
-    for i, tool in ipairs(table_of(v.allowed_tools.tools)) do names[i] = tool["function"] and { type = "function", name = tool["function"].name } or tool end
+    for i, tool in ipairs(table_of(v.allowed_tools.tools)) do
+      local f = table_of(tool)["function"]
+      names[i] = type(f) == "table" and { type = "function", name = f.name } or tool
+    end
     return { type = "allowed_tools", mode = v.allowed_tools.mode, tools = names }
   end
   return v
@@ -246,7 +249,7 @@ function TO.max_tokens(body, v) body.max_output_tokens = body.max_output_tokens 
 function TO.logprobs(body, v)
   if not v then return end
   local include = json.array {}
-  for i, name in ipairs(body.include or {}) do
+  for i, name in ipairs(table_of(body.include)) do
     if name == LOGPROBS then return end
     include[i] = name
   end
