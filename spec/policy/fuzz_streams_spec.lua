@@ -69,7 +69,8 @@ local EMBEDDINGS = {
 }
 
 local EXTRA = { ": a comment\n\n", "data\n\n", "data:\n\n", "event: x\n\n", "retry: 1\n", "id: 1\n\n", "\n", "data: null\n\n", "data: []\n\n", "data: 1\n\n", "data: {}\n\n", "data: \"\"\n\n",
-  "null\n", "[]\n", "{}\n", "data: [DONE]\n\n", "\r\r", "data: {\ndata: }\n\n", "event: error\ndata: {\"type\":\"error\",\"error\":1}\n\n", "data: {\"error\":null}\n\n", "data: {\"error\":\"x\"}\n\n" }
+  "null\n", "[]\n", "{}\n", "data: [DONE]\n\n", "\r\r", "data: {\ndata: }\n\n", "event: error\ndata: {\"type\":\"error\",\"error\":1}\n\n", "data: {\"error\":null}\n\n",
+  "data: {\"error\":\"x\"}\n\n" }
 
 local function event_text(e) return e.before .. (e.tree and fuzz.text(e.tree) or e.text) .. e.after end
 
@@ -136,13 +137,17 @@ function ENDS.responses(_, m, text)
 end
 function ENDS.ui() return false end
 
+local function chat(w)
+  return { model = w.model, stream = w.stream, n = w.n, messages = { { role = "user", content = "hi" } }, stream_options = w.usage and { include_usage = true } or nil }
+end
+
 local FRONTS = {
-  { "chat", "/v1/chat/completions", function(w) return { model = w.model, stream = w.stream, n = w.n, messages = { { role = "user", content = "hi" } }, stream_options = w.usage and { include_usage = true } or nil } end },
-  { "chat", "/v1/chat/completions", function(w) return { model = w.model, stream = w.stream, n = w.n, messages = { { role = "user", content = "hi" } }, stream_options = w.usage and { include_usage = true } or nil } end },
+  { "chat", "/v1/chat/completions", chat },
+  { "chat", "/v1/chat/completions", chat },
   { "completions", "/v1/completions", function(w) return { model = w.model, stream = w.stream, prompt = "hi" } end },
   { "responses", "/v1/responses", function(w) return { model = w.model, stream = w.stream, input = "hi" } end },
   { "anthropic", "/v1/messages", function(w) return { model = w.model, stream = w.stream, max_tokens = 5, messages = { { role = "user", content = "hi" } } } end },
-  { "embeddings", "/v1/embeddings", function(w) return { model = w.model, input = "hi" } end, documents = EMBEDDINGS },
+  { "embeddings", "/v1/embeddings", function(w) return { model = w.model, input = "hi", encoding_format = w.usage and "base64" or nil } end, documents = EMBEDDINGS },
   { "ui", "/ui", function(w) return { model = w.model, messages = { { role = "user", parts = { { type = "text", text = "hi" } } } } } end, streams = true },
 }
 

@@ -119,8 +119,9 @@ end
 
 local function unsupported(name) return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"openai\")"):format(name)) end
 
--- What clients of the Responses API may want (what a client of chat completions says beyond these is its server's to know). Offers that change no answer (a summary of the reasoning, its encrypted form) are passed over; the rest of
--- what chat completions have no word for is refused. That API's own tools have no member of their type's name, as chat's have; unknown ones are the server's.
+-- What clients of the Responses API may want; what a client of chat completions says beyond these is its server's to know. Offers that change no answer (a
+-- summary of the reasoning, its encrypted form) are passed over; the rest of what chat completions have no word for is refused. That API's own tools have no
+-- member of their type's name, as chat's have; unknown ones are the server's.
 local BUILT_IN = common.set_of [[web_search web_search_preview file_search code_interpreter computer computer_use_preview image_generation mcp local_shell shell apply_patch
   tool_search custom namespace]]
 local OFFERS = common.set_of "reasoning.encrypted_content message.output_text.logprobs"
