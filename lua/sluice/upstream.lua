@@ -162,10 +162,10 @@ local out = frozen.library("out", {
   done = function() add(DONE) end,
 })
 
--- What an event means, as a list of steps.
+-- What an event means, as a list of steps; nil: it cannot be read.
 function M.event(read, text)
-  local event, why = host.json.decode(text)
-  if event == nil then error(why, 0) end
+  local event = host.json.decode(text)
+  if event == nil then return nil end
   ops = {}
   local mine = ops
   read(event, out)
@@ -195,10 +195,11 @@ end
 
 -- ---- embeddings
 
+-- The front's document for an upstream's; nil: the dialect says that this is none.
 function M.embedded(x, read, text)
-  local document, why = host.json.decode(text)
-  if document == nil then error(why, 0) end
-  local own = read(document, x[REQ])
+  local document = host.json.decode(text)
+  local own = document ~= nil and read(document, x[REQ]) or nil
+  if own == nil then return nil end
   if type(own) ~= "table" then error("it returned no table", 0) end
   return host.json.encode(own)
 end

@@ -67,6 +67,7 @@ struct exchange {
     const char *id;                                    /* of the stream; lives as long */
     bool metered;                                      /* its calls note what they cost (call.meter) */
     uint64_t random;                                   /* where math.random goes on: it begins at what the id says, so the same id draws the same */
+    size_t body_len;                                   /* of the request: what walks all of it has time for that */
     uint64_t off;                                      /* a bit for each policy that takes no part */
     int ref;                                           /* registry: a table with req, the ctx per policy, shared fields; LUA_NOREF when closed */
     struct slot *slots;                                /* that its hooks took; given back by exchange_release */

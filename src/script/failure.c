@@ -40,6 +40,23 @@ int exchange_push_failure(lua_State *L, const struct failure *f)
     return 10;
 }
 
+#define SENTENCE_MAX 500                               /* bytes of a front's or a dialect's sentence */
+
+void failure_take(struct failure *f, struct failure *from)
+{
+    char *end;
+
+    failure_free(f);
+    *f = *from;
+    memset(from, 0, sizeof *from);
+    if (!f->message || strlen(f->message) <= SENTENCE_MAX)
+        return;
+    end = f->message + SENTENCE_MAX - 3;
+    while (((unsigned char)*end & 0xC0) == 0x80)       /* within a character */
+        end--;
+    memcpy(end, "...", 4);
+}
+
 static void take_text(lua_State *L, int idx, char **to)
 {
     if (lua_type(L, idx) == LUA_TSTRING) {

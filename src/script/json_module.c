@@ -5,6 +5,7 @@
 #include "script/value.h"
 #include "wire/json.h"
 #include "wire/json_check.h"
+#include "wire/utf8.h"
 
 static int json_decode(lua_State *L)                   /* sluice.json.decode(text) -> value | nil, message */
 {
@@ -105,7 +106,7 @@ int value_json_parts(lua_State *L)
     enum json_kind outer;
     lua_Integer n = 0;
 
-    if (!json_valid(text, len))
+    if (!utf8_valid(text, len) || !json_valid(text, len))   /* what is to be mended is not as it was written */
         return 0;
     json_open(&r, text, len);
     outer = json_next(&r, &t);

@@ -256,7 +256,8 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct asked
     int result = 0;
 
     *ret = (struct asked){ .stream = true };
-    if (exchange_run(x, &c, read_entry, &job, HOOK_MS, "a front may not wait") != CALL_RETURNED) {
+    x->body_len = len;
+    if (exchange_run(x, &c, read_entry, &job, walk_ms(len), "a front may not wait") != CALL_RETURNED) {
         log_say(LOG_ERROR, "front.failed", "%s", c.message);
         failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not read this request");
         result = -1;
@@ -271,9 +272,7 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct asked
             ret->n_plan = v.n_plan;
         } else if (v.kind == VERDICT_REJECT) {
             result = -1;
-            failure_free(f);
-            *f = v.failure;
-            memset(&v.failure, 0, sizeof v.failure);
+            failure_take(f, &v.failure);
         } else {
             result = -1;
             log_say(LOG_ERROR, "front.failed", "%s", v.wrong ? v.wrong : "the front's read returned something odd");

@@ -1,6 +1,7 @@
 /* What the stream asks of a provider's dialect: the request for the upstream, what a rare event means, what an error answer says. The hot events are
  * read in C by the places that the dialect declares (stream/event.c).
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,9 +121,7 @@ static void refused(struct exchange *x, struct call *c, const struct model *m, s
 
     verdict_read(x, c, -1, &who, &v, NULL);
     if (v.kind == VERDICT_REJECT) {
-        failure_free(f);
-        *f = v.failure;
-        memset(&v.failure, 0, sizeof v.failure);
+        failure_take(f, &v.failure);
     } else {
         log_say(LOG_ERROR, "dialect.failed", "%s", v.wrong ? v.wrong : "the dialect's request returned something odd");
         failure_set(f, 500, "internal_error", "the gateway could not make the request for the model");
@@ -138,7 +137,7 @@ int exchange_request(struct exchange *x, const struct model *m, bool may_pass, c
 
     memset(ret, 0, sizeof *ret);
     ret->target = m->name;
-    if (exchange_run(x, &c, request_entry, &job, HOOK_MS, "a dialect may not wait") != CALL_RETURNED) {
+    if (exchange_run(x, &c, request_entry, &job, walk_ms(x->body_len), "a dialect may not wait") != CALL_RETURNED) {
         log_say(LOG_ERROR, "dialect.failed", "%s", c.message ? c.message : "no memory");
         failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not make the request for the model");
     } else if (c.n_results > 0) {
@@ -171,7 +170,7 @@ void upstream_request_free(struct upstream_request *r)
 
 #define OPS_MAX 1024                                   /* of one event */
 
-struct event_job { const struct dialect *d; const char *bytes; size_t len; struct event_ops *ret; };
+struct event_job { const struct dialect *d; const char *bytes; size_t len; struct event_ops *ret; bool unreadable; };
 
 static void take_buf(lua_State *L, int slot, struct buf *to)   /* op -> op */
 {
@@ -192,6 +191,14 @@ static int64_t take_count(lua_State *L, int slot, int64_t absent)   /* op -> op 
     return n;
 }
 
+/* One that no answer has is nobody's, whatever its number becomes in C. */
+static unsigned take_choice(lua_State *L)              /* op -> op */
+{
+    int64_t n = take_count(L, 2, 0);
+
+    return n >= 0 && n < UINT_MAX ? (unsigned)n : UINT_MAX;
+}
+
 void event_ops_read(lua_State *L, int idx, size_t max, struct event_ops *ret)
 {
     size_t n = lua_rawlen(L, idx);
@@ -204,7 +211,7 @@ void event_ops_read(lua_State *L, int idx, size_t max, struct event_ops *ret)
         lua_rawgeti(L, idx, (lua_Integer)i + 1);       /* op */
         ret->n++;
         op->kind = (int)take_count(L, 1, 0);
-        op->choice = (unsigned)take_count(L, 2, 0);
+        op->choice = take_choice(L);
         op->channel = (enum channel)take_count(L, 3, 0);
         take_buf(L, 4, &op->text);
         take_buf(L, 5, &op->name);
@@ -223,25 +230,27 @@ static int event_entry(lua_State *L)                   /* (job) */
     exchange_push_function(L, "event");
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->d->event_ref);
     lua_pushlstring(L, job->bytes, job->len);
-    lua_call(L, 2, 1);                                 /* job ops */
-    event_ops_read(L, -1, OPS_MAX, job->ret);
+    lua_call(L, 2, 1);                                 /* job ops? */
+    job->unreadable = lua_isnil(L, -1);
+    if (!job->unreadable)
+        event_ops_read(L, -1, OPS_MAX, job->ret);
     return 0;
 }
 
 int exchange_event(struct exchange *x, const struct model *m, const char *bytes, size_t len, struct event_ops *ret)
 {
-    struct event_job job = { m->dialect, bytes, len, ret };
+    struct event_job job = { m->dialect, bytes, len, ret, false };
     struct call c;
     bool good;
 
     memset(ret, 0, sizeof *ret);
-    good = exchange_run(x, &c, event_entry, &job, HOOK_MS, "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
+    good = exchange_run(x, &c, event_entry, &job, walk_ms(len), "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
     if (!good) {
         log_say(LOG_ERROR, "dialect.failed", "dialect %s: event: %s", m->dialect->name, c.message ? c.message : "raised a verdict, which it may not");
         event_ops_free(ret);
     }
     call_finish(&c);
-    return good ? 0 : -1;
+    return good && !job.unreadable ? 0 : -1;
 }
 
 void event_ops_free(struct event_ops *o)
@@ -257,7 +266,7 @@ void event_ops_free(struct event_ops *o)
 
 /* ---- answers that are one document */
 
-struct document_job { const struct dialect *d; int status; const char *bytes; size_t len; struct exchange *x; struct upstream_error *error; struct buf *out; };
+struct document_job { const struct dialect *d; int status; const char *bytes; size_t len; struct exchange *x; struct upstream_error *error; struct buf *out; bool unreadable; };
 
 static char *take_word(lua_State *L, int idx) { return lua_type(L, idx) == LUA_TSTRING ? mem_string(lua_tostring(L, idx)) : NULL; }
 
@@ -281,7 +290,7 @@ static int error_entry(lua_State *L)                   /* (job) */
 
 void exchange_upstream_error(struct exchange *x, const struct model *m, int status, const char *body, size_t len, struct upstream_error *ret)
 {
-    struct document_job job = { m->dialect, status, body, len, x, ret, NULL };
+    struct document_job job = { m->dialect, status, body, len, x, ret, NULL, false };
     struct call c;
 
     memset(ret, 0, sizeof *ret);
@@ -308,20 +317,22 @@ static int embedded_entry(lua_State *L)                /* (job) */
     exchange_push(L, job->x);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->d->embed_answer_ref);
     lua_pushlstring(L, job->bytes, job->len);
-    lua_call(L, 3, 1);                                 /* job json */
+    lua_call(L, 3, 1);                                 /* job json? */
     s = lua_tolstring(L, -1, &len);
-    buf_append(job->out, s, len);
+    job->unreadable = !s;
+    if (s)
+        buf_append(job->out, s, len);
     return 0;
 }
 
 int exchange_embedded(struct exchange *x, const struct model *m, const char *body, size_t len, struct buf *out)
 {
-    struct document_job job = { m->dialect, 200, body, len, x, NULL, out };
+    struct document_job job = { m->dialect, 200, body, len, x, NULL, out, false };
     struct call c;
-    bool good = exchange_run(x, &c, embedded_entry, &job, HOOK_MS, "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
+    bool good = exchange_run(x, &c, embedded_entry, &job, walk_ms(len), "a dialect may not wait") == CALL_RETURNED && c.n_results == 0;
 
     if (!good)
         log_say(LOG_ERROR, "dialect.failed", "dialect %s: embed.answer: %s", m->dialect->name, c.message ? c.message : "raised a verdict, which it may not");
     call_finish(&c);
-    return good ? 0 : -1;
+    return good && !job.unreadable ? 0 : -1;
 }

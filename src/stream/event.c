@@ -110,6 +110,21 @@ static void read_usage(struct stream *s, const struct found *f)
 
 /* ---- an event whose bytes pass as they are */
 
+/* What is in s->texts from `off` on goes on as it is, unless it is no UTF-8. */
+static void pass_mended(struct stream *s, size_t off)
+{
+    struct utf8_mender mender = { { 0 }, 0 };
+    struct buf mended = BUF_EMPTY;
+
+    if (s->texts.len == off || utf8_valid(s->texts.data + off, s->texts.len - off))
+        return;
+    utf8_mend(&mender, &mended, s->texts.data + off, s->texts.len - off);
+    utf8_mend_end(&mender, &mended);
+    s->texts.len = off;
+    buf_append(&s->texts, mended.data, mended.len);
+    buf_free(&mended);
+}
+
 /* The name that the client knows stands in place of the upstream's; nothing else is touched. */
 static void pass_named(struct stream *s, const char *data, size_t len, const struct json_token *model)
 {
@@ -143,6 +158,7 @@ static void pass_event(struct stream *s, const char *data, size_t len, const str
     buf_puts(&s->texts, "data: ");
     pass_named(s, data, len, model);
     buf_puts(&s->texts, "\n\n");
+    pass_mended(s, off);
     piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, off, s->texts.len - off);
     s->pieces[s->n_pieces - 1].useful = s->useful;
     s->pieces[s->n_pieces - 1].chars = chars;
@@ -448,6 +464,7 @@ enum source_got event_document(struct stream *s, enum reason *why)
         }
     } else {
         pass_named(s, data, s->body.len, token(&f, PLACE_MODEL));
+        pass_mended(s, 0);
     }
     piece_add(s, PIECE_PASS, 0, CHANNEL_CONTENT, 0, s->texts.len);
     piece_add(s, PIECE_DONE, 0, CHANNEL_CONTENT, 0, 0);

@@ -226,7 +226,8 @@ struct stream {
     size_t stage;                                      /* the filter at work */
     bool sieving, flushing;                            /* flushing: decide as if the block ended here (overflow = "release") */
     struct buf sieve_text;                             /* on its way from one filter to the next */
-    struct held *stages;                               /* [n_filters * CHANNEL_COUNT]; NULL: nothing passed a filter yet */
+    struct held *stages;                               /* [n_filters * choices * CHANNEL_COUNT]; NULL: nothing passed a filter yet */
+    size_t n_stages;                                   /* the choices may be gone before them */
     bool *skipped;                                     /* [n_filters] stages taken out of this stream (on_error = "open") */
     size_t held_max;                                   /* the most bytes that one filter held back */
     size_t shown_from, shown_to;                       /* of the stage's text: what the running call was shown or asked about */

@@ -21,8 +21,10 @@ static lane_t lane_of(const struct piece *p) { return LANE(p->choice, p->channel
 
 struct held *stage_held(struct stream *s, const struct piece *p)
 {
-    if (!s->stages)
-        s->stages = mem_alloc(s->route->n_filters * n_lanes(s) * sizeof *s->stages);
+    if (!s->stages) {
+        s->n_stages = s->route->n_filters * n_lanes(s);
+        s->stages = mem_alloc(s->n_stages * sizeof *s->stages);
+    }
     return &s->stages[s->stage * n_lanes(s) + lane_of(p)];
 }
 
@@ -399,11 +401,11 @@ enum pass stage_enter(struct stream *s, const struct piece *p, struct held *h)
 
 void stages_free(struct stream *s)
 {
-    if (s->stages)
-        for (size_t i = 0; i < s->route->n_filters * n_lanes(s); i++) {
-            scan_free(&s->stages[i].scan);
-            matcher_drop(s->stages[i].match);
-        }
+    for (size_t i = 0; i < s->n_stages; i++) {
+        scan_free(&s->stages[i].scan);
+        matcher_drop(s->stages[i].match);
+    }
     free(s->stages);
     s->stages = NULL;
+    s->n_stages = 0;
 }

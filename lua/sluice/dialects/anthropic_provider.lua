@@ -31,6 +31,8 @@ local M = {
 
 M.request = request.request
 
+local function text(v) return type(v) == "string" and v or nil end
+
 local function count(v) return math.type(v) == "integer" and v or 0 end
 
 -- Anthropic counts what it read from its cache and what it wrote there apart from input_tokens; OpenAI's input is the sum. Later counts replace earlier ones,
@@ -59,7 +61,7 @@ end
 
 function BLOCKS.tool_use(block, out, index)
   local input = shared.table(block.input)
-  out:tool { index = index, id = block.id, name = block.name, arguments = next(input) ~= nil and sluice.json.encode(input) or "" }
+  out:tool { index = index, id = text(block.id), name = text(block.name), arguments = next(input) ~= nil and sluice.json.encode(input) or "" }
 end
 
 local KINDS = {}
@@ -84,7 +86,7 @@ end
 
 function KINDS.error(event, out)
   local why = shared.table(event.error)
-  out:error { message = why.message, code = why.type }
+  out:error { message = text(why.message), code = text(why.type) }
 end
 
 function M.event(event, out)

@@ -2,6 +2,7 @@
 --
 -- OpenAI's SDKs ask for base64 unless they are told otherwise, and decode it themselves. No other provider can write it, so it is written here.
 local sluice = require "sluice"
+local shared = require "sluice.dialects.shared"
 
 local M = {}
 
@@ -20,7 +21,7 @@ function M.refused(req, provider)
   table.sort(unknown)
   if unknown[1] then return refuse(provider, unknown[1]) end
   local format = req.params.encoding_format
-  if format ~= nil and format ~= sluice.json.null and format ~= "float" and format ~= "base64" then return refuse(provider, "encoding_format: " .. tostring(format)) end
+  if format ~= nil and format ~= sluice.json.null and format ~= "float" and format ~= "base64" then return refuse(provider, "encoding_format: " .. shared.shown(format)) end
 end
 
 -- The texts, one of each message: policies have seen them there.
@@ -64,12 +65,20 @@ end
 
 local ITEM, DOCUMENT = { "object", "index", "embedding" }, { "object", "data", "model", "usage" }
 
+local function is_vector(v)
+  if not sluice.json.is_array(v) then return false end
+  for _, number in ipairs(v) do
+    if type(number) ~= "number" then return false end
+  end
+  return true
+end
+
 -- vectors: a list of lists of numbers; tokens: how many the provider counted, or nil. nil: these are no vectors.
 function M.document(vectors, req, tokens)
   local data = sluice.json.array {}
   local as = req.params.encoding_format == "base64" and base64 or function(vector) return vector end
   for i, vector in ipairs(vectors) do
-    if not sluice.json.is_array(vector) then return nil end
+    if not is_vector(vector) then return nil end
     data[i] = sluice.json.order({ object = "embedding", index = i - 1, embedding = as(vector) }, ITEM)
   end
   return sluice.json.order({ object = "list", data = data, model = req.model, usage = tokens and { prompt_tokens = tokens, total_tokens = tokens } or nil }, DOCUMENT)

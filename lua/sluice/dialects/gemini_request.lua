@@ -7,6 +7,7 @@
 --     OpenAI endpoint spells it is passed on; without one the word is sent that Google names for calls from elsewhere.
 --   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
+local shared = require "sluice.dialects.shared"
 
 local FOREIGN_SIGNATURE = "skip_thought_signature_validator"
 
@@ -84,7 +85,7 @@ local function add_content(job, parts, content, at, known)
     if kind then
       parts[#parts + 1] = kind(job, part, here)
     else
-      cannot_tell(job, ("%s of type %s"):format(here, tostring(object(part).type)))
+      cannot_tell(job, ("%s of type %s"):format(here, shared.shown(object(part).type)))
     end
   end
 end
@@ -107,7 +108,7 @@ end
 
 local function add_call(job, parts, call, first, at)
   local f = object(call["function"])
-  if not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, tostring(call.type))) end
+  if not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, shared.shown(call.type))) end
   if text(call.id) then job.names[call.id] = f.name end
   local written = text(f.arguments) or ""
   local args, why = {}, nil
@@ -168,7 +169,7 @@ local function add_messages(job, messages)
       job.results = nil
       if set(message.name) then cannot_tell(job, at .. ".name") end
     end
-    if role then role(job, message, at) else cannot_tell(job, ("%s of role %s"):format(at, tostring(message.role))) end
+    if role then role(job, message, at) else cannot_tell(job, ("%s of role %s"):format(at, shared.shown(message.role))) end
   end
 end
 
@@ -198,7 +199,7 @@ local function declarations(job, tools)
   local out = {}
   for i, tool in ipairs(tools) do
     local f, at = object(tool["function"]), ("tools[%d]"):format(i - 1)
-    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, tostring(tool.type))) end
+    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, shared.shown(tool.type))) end
     check_members(job, tool, TOOL, at)
     check_members(job, f, FUNCTION, at .. ".function")
     if f.strict == true then job.strict = true end

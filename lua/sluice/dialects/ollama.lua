@@ -9,6 +9,7 @@
 --   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
 local embedding = require "sluice.dialects.embedding"
+local shared = require "sluice.dialects.shared"
 
 local M = { name = "ollama" }
 
@@ -66,7 +67,7 @@ local function content_of(job, content, role, at)
     if (ALLOWED[role] or TEXT_ONLY)[kind] then
       kinds[kind](job, message, part, here)
     else
-      cannot_tell(job, ("%s of type %s"):format(here, tostring(kind)))
+      cannot_tell(job, ("%s of type %s"):format(here, shared.shown(kind)))
     end
   end
   return table.concat(message.texts, "\n"), #message.images > 0 and message.images or nil
@@ -76,7 +77,7 @@ local function calls_of(job, calls, at)
   local out = {}
   for i, call in ipairs(object(calls)) do
     local here, f = ("%s.tool_calls[%d]"):format(at, i - 1), object(object(call)["function"])
-    if not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(here, tostring(object(call).type))) end
+    if not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(here, shared.shown(object(call).type))) end
     if text(call.id) then job.names[call.id] = f.name end
     local args, why = {}, nil
     if (text(f.arguments) or ""):find "%S" then args, why = sluice.json.decode(f.arguments) end
@@ -93,7 +94,7 @@ local ORDER = { "role", "content", "images", "thinking", "tool_calls", "tool_nam
 
 local function message_of(job, message, at)
   local role = ROLES[message.role]
-  if not role then return cannot_tell(job, ("%s of role %s"):format(at, tostring(message.role))) end
+  if not role then return cannot_tell(job, ("%s of role %s"):format(at, shared.shown(message.role))) end
   local out = { role = role }
   out.content, out.images = content_of(job, message.content, role, at)
   if role == "assistant" then
@@ -133,7 +134,7 @@ local function tools_of(job, tools)
   local out = {}
   for i, tool in ipairs(object(tools)) do
     local f, at = object(tool["function"]), ("tools[%d]"):format(i - 1)
-    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, tostring(tool.type))) end
+    if tool.type ~= "function" or not text(f.name) then return cannot_tell(job, ("%s of type %s"):format(at, shared.shown(tool.type))) end
     check_members(job, tool, TOOL, at)
     check_members(job, f, FUNCTION, at .. ".function")
     if f.strict == true then cannot_tell(job, at .. ".function.strict") end

@@ -66,12 +66,14 @@ local function told_usage(u, out)
 end
 
 local function told_choice(c, out)
+  c = table_of(c)
   local delta, choice = table_of(c.delta), common.given(c.index) or 0
   local pieces = { reasoning = text(delta.reasoning_content) or text(delta.reasoning), content = text(delta.content), refusal = text(delta.refusal) }
   for _, channel in ipairs { "reasoning", "content", "refusal" } do
     if pieces[channel] then out:text(channel, pieces[channel], choice) end
   end
-  for _, call in ipairs(table_of(delta.tool_calls)) do
+  for _, v in ipairs(table_of(delta.tool_calls)) do
+    local call = table_of(v)
     local f = table_of(call["function"])
     out:tool { index = common.given(call.index), id = text(call.id), name = text(f.name), arguments = text(f.arguments), choice = choice }
   end
@@ -81,8 +83,7 @@ end
 local function error_of(e)
   if type(e) == "string" then return { message = e } end
   if type(e) ~= "table" then return nil end
-  local code = common.given(e.code)
-  return { message = text(e.message), code = code ~= nil and tostring(code) or nil, type = text(e.type) }
+  return { message = text(e.message), code = common.word(e.code), type = text(e.type) }
 end
 
 function M.provider.event(event, out)
@@ -120,14 +121,16 @@ end
 
 local function unsupported(name) return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"openai\")"):format(name)) end
 
--- What clients of the Responses API may want. Offers that change no answer (a summary of the reasoning, its encrypted form) are passed over; the rest of
--- what chat completions have no word for is refused. That API's own tools have no member of their type's name, as chat's have; unknown ones are the server's.
+-- What clients of the Responses API may want; what a client of chat completions says beyond these is its server's to know. Offers that change no answer (a
+-- summary of the reasoning, its encrypted form) are passed over; the rest of what chat completions have no word for is refused. That API's own tools have no
+-- member of their type's name, as chat's have; unknown ones are the server's.
 local BUILT_IN = common.set_of [[web_search web_search_preview file_search code_interpreter computer computer_use_preview image_generation mcp local_shell shell apply_patch
   tool_search custom namespace]]
 local OFFERS = common.set_of "reasoning.encrypted_content message.output_text.logprobs"
 
 local function from_responses(req, body)
-  for _, name in ipairs(body.include or {}) do
+  if req.dialect == "openai" then return end
+  for _, name in ipairs(table_of(body.include)) do
     if not OFFERS[name] then return unsupported "include" end
   end
   if body.truncation ~= nil and body.truncation ~= "disabled" then return unsupported "truncation" end

@@ -32,6 +32,7 @@ end
 local function must(v, name, what) M.refuse(("'%s' must be %s, is %s"):format(name, what, shown(v))) end
 
 function M.given(v) if v ~= json.null then return v end end
+function M.word(v) if type(v) == "string" or type(v) == "number" then return tostring(v) end end    -- a code, which some write as a number
 function M.is_object(v) return type(v) == "table" and not json.is_array(v) end
 
 function M.object(v, name, what)

@@ -47,8 +47,7 @@ local function text(v) return type(v) == "string" and v or nil end
 
 local function error_of(e)
   if type(e) ~= "table" then return nil end
-  local code = common.given(e.code)
-  return { message = text(e.message), code = code ~= nil and tostring(code) or nil, type = e.type ~= "error" and text(e.type) or nil }
+  return { message = text(e.message), code = common.word(e.code), type = e.type ~= "error" and text(e.type) or nil }
 end
 
 local WORDS = { max_output_tokens = "length", content_filter = "content_filter" }
@@ -91,7 +90,10 @@ told["response.failed"] = function(event, out) out:error(error_of(table_of(event
 
 told["error"] = function(event, out) out:error(error_of(event.error) or error_of(event)) end
 
-function M.provider.event(event, out) told[event.type](event, out) end
+function M.provider.event(event, out)
+  local tell = told[event.type]
+  if tell then tell(event, out) end
+end
 
 function M.provider.error(_, body) return common.is_object(body) and error_of(body.error) or nil end
 
@@ -207,7 +209,10 @@ local function choice_of(v)
   if v.type == "function" then return { type = "function", name = table_of(v["function"]).name } end
   if v.type == "allowed_tools" and type(v.allowed_tools) == "table" then
     local names = json.array {}
-    for i, tool in ipairs(table_of(v.allowed_tools.tools)) do names[i] = tool["function"] and { type = "function", name = tool["function"].name } or tool end
+    for i, tool in ipairs(table_of(v.allowed_tools.tools)) do
+      local f = table_of(tool)["function"]
+      names[i] = type(f) == "table" and { type = "function", name = f.name } or tool
+    end
     return { type = "allowed_tools", mode = v.allowed_tools.mode, tools = names }
   end
   return v
@@ -250,7 +255,7 @@ function TO.max_tokens(body, v) body.max_output_tokens = body.max_output_tokens 
 function TO.logprobs(body, v)
   if not v then return end
   local include = json.array {}
-  for i, name in ipairs(body.include or {}) do
+  for i, name in ipairs(table_of(body.include)) do
     if name == LOGPROBS then return end
     include[i] = name
   end

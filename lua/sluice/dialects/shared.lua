@@ -24,6 +24,13 @@ function M.set(names)
   return set
 end
 
+-- A client's value as a sentence may show it.
+function M.shown(v)
+  if v == null then return "null" end
+  if type(v) == "table" then return sluice.json.is_array(v) and "a list" or "an object" end
+  return tostring(v)
+end
+
 -- Content as a list of parts: a text is a list of one, nothing is an empty list.
 function M.parts(content)
   if type(content) == "string" then return { { type = "text", text = content } } end
