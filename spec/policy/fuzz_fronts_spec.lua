@@ -145,7 +145,7 @@ describe("requests of every front, changed at random", function()
 
   it("are answered or refused, and reach upstreams as they were meant", function()
     local world = require "sluice.world"
-    for case, random in fuzz.cases(2000) do
+    for case, random in fuzz.cases(1000) do
       world.mute(true)
       local x, r, provider, body, path = play(random)
       world.mute(false)
