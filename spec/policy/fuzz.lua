@@ -1,7 +1,7 @@
 -- For specs that send nonsense: seeded random numbers, JSON as a tree that keeps what was written (names twice, odd numbers, raw bytes), and mutations of it.
 --
 --   local fuzz = require "spec.policy.fuzz"
---   for case, random in fuzz.cases(2000) do ... end        -- FUZZ_CASES and FUZZ_SEED of the environment say otherwise
+--   for case, random in fuzz.cases(1000) do ... end        -- FUZZ_CASES and FUZZ_SEED of the environment say otherwise
 --   local tree = fuzz.parse '{"n":1}'                      -- strict: nil and what is wrong, for anything that is no JSON in UTF-8
 --   fuzz.text(fuzz.mutated(random, tree))
 local M = {}
