@@ -219,7 +219,7 @@ local function choice_of(v)
 end
 
 local function format_of(v)
-  if v.type ~= "json_schema" then return v end
+  if type(v) ~= "table" or v.type ~= "json_schema" then return v end
   local out = {}
   for name, value in pairs(table_of(v.json_schema)) do out[name] = value end
   out.type = "json_schema"
