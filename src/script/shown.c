@@ -11,7 +11,7 @@ static int run(struct exchange *x, lua_CFunction entry, void *job)
 
     if (x->ref == LUA_NOREF)
         return -1;
-    state = exchange_run(x, &c, entry, job, HOOK_MS, NULL);
+    state = exchange_run(x, &c, entry, job, walk_ms(x->body_len), NULL);
     if (state == CALL_FAILED)
         log_say(LOG_ERROR, "lua.failed", "%s", c.message);
     call_finish(&c);
