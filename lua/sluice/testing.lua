@@ -17,7 +17,8 @@
 --
 -- Each exchange with text from an upstream is asked for again under ten other cuttings of that text, with clock, counters, limiters and caches as
 -- before; then, if it was a stream, as one document, and g:chat's questions through the fronts of OpenAI's, Anthropic's and the AI SDK's clients. A result that
--- depends on any of that fails. no_shake = true leaves it out, as do `cut` and scripts in which the client leaves or stops reading.
+-- depends on any of that fails. no_shake = true leaves it out, as do `cut` and scripts in which the client leaves or stops reading; one_front = true only the
+-- other fronts, for policies that tell them apart (a cache).
 -- `sluice test --fuzz N` asks N times more under random cuttings, and N times with services that fail here and there (testing/fuzz.lua).
 --
 -- secrets = { "4111 1111 1111 1111" }: texts that must not reach the client, in whatever run, neither whole nor over several pieces.
@@ -110,7 +111,7 @@ local function ask(self, want, request, chat)
   end
   world.mute(true)                                       -- the first time has said it
   local ok, why = pcall(function()
-    if cuts then shake.shake(first, again, fronts.ways(request, chat)) end
+    if cuts then shake.shake(first, again, fronts.ways(request, not want.one_front and chat or nil)) end
     fuzz(first, again, cuts)
   end)
   world.mute(false)
@@ -126,7 +127,7 @@ local function set_of(words)
 end
 
 local ASK = set_of "q query path method headers ip body upstream services cut no_shake secrets"
-local CHAT = set_of "user messages model params tools key stream method headers ip upstream services cut no_shake secrets"
+local CHAT = set_of "user messages model params tools key stream method headers ip upstream services cut no_shake one_front secrets"
 
 local function question(want, name)
   blame.known(want, ASK, name)

@@ -12,9 +12,9 @@ end
 
 local IP = "192.0.2.9"
 
--- Asks as one client; more: what is different this time.
+-- Asks as one client; more: what is different this time. (Each front has entries of its own.)
 local function ask(g, upstream, more)
-  local want = { user = "hi", ip = IP, upstream = upstream, no_shake = true }      -- the second time would be a repeat
+  local want = { user = "hi", ip = IP, upstream = upstream, one_front = true }
   for k, v in pairs(more or {}) do want[k] = v end
   return g:chat(want)
 end

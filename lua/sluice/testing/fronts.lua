@@ -55,7 +55,7 @@ local ANTHROPIC = { user = true, assistant = true, system = true }
 function bodies.anthropic(q, stream)
   local params = only(q.params, { temperature = "temperature", top_p = "top_p", max_tokens = "max_tokens" })
   if not params or q.tools or not all(q.messages, function(m) return plain(m) and ANTHROPIC[m.role] end) then return nil end
-  return with(params, { messages = q.messages, model = q.model or "fast", max_tokens = params.max_tokens or 1000, stream = stream })
+  return with(params, { messages = q.messages, model = q.model or "fast", stream = stream })
 end
 
 function bodies.ui(q, stream)
