@@ -65,14 +65,11 @@ end
 
 -- Each piece of text of each message: fn(text, role) may return another. What the client predicts the model to say counts as the model's.
 local function each_text(req, roles, fn)
-  local function message(m, role)
-    if role_matches(roles, role) then texts.message(m, function(text) return fn(text, role) end) end
-  end
   for _, m in ipairs(req.messages) do
-    if type(m) == "table" then message(m, m.role) end
+    if type(m) == "table" and role_matches(roles, m.role) then texts.message(m, fn, m.role) end
   end
   local prediction = rawget(req, "params") and req.params.prediction
-  if type(prediction) == "table" then message(prediction, "assistant") end
+  if type(prediction) == "table" and role_matches(roles, "assistant") then texts.message(prediction, fn, "assistant") end
 end
 
 function methods.text(req, role)

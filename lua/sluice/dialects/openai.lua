@@ -143,8 +143,10 @@ local function from_responses(req, body)
   end
 end
 
--- Without what is kept for one provider alone (anthropic.lua, responses_read.lua).
-local function messages_of(req) return json.array(shared.plain(shared.plain(req.messages, "anthropic"), "encrypted_reasoning")) end
+-- Without what is kept for one provider alone (anthropic.lua, responses_read.lua). What OpenAI's own clients say is theirs, whatever its name.
+local function plain(req, list) return req.dialect == "openai" and list or shared.plain(list, "anthropic") end
+
+local function messages_of(req) return json.array(shared.plain(plain(req, req.messages), "encrypted_reasoning")) end
 
 -- A file by its URL is the Responses API's.
 local function file_urls(req)
@@ -160,10 +162,10 @@ end
 function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
-  local own = shared.only_anthropic(req)
+  local own = req.dialect ~= "openai" and shared.only_anthropic(req)
   local refused = own and unsupported(own) or from_responses(req, body) or file_urls(req)
   if refused then return refused end
-  body.anthropic = nil
+  if req.dialect ~= "openai" then body.anthropic = nil end
   body.model = model.model
   body.stream = true
   if (model.options or {}).usage ~= false then
@@ -172,7 +174,7 @@ function M.provider.request(req, model)
     body.stream_options = options
   end
   body.messages = messages_of(req)
-  if req.tools then body.tools = json.array(shared.plain(req.tools, "anthropic")) end
+  if req.tools then body.tools = json.array(plain(req, req.tools)) end
 
   local path, headers = address("/chat/completions", model, "text/event-stream")
   return { path = path, headers = headers, body = json.order(body, ORDER) }
