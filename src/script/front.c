@@ -141,7 +141,7 @@ static int run(struct front_job *job)
 
     if (job->x->ref == LUA_NOREF)
         return -1;
-    good = exchange_run(job->x, &c, front_entry, job, HOOK_MS, "a front may not wait") == CALL_RETURNED && c.n_results == 0;
+    good = exchange_run(job->x, &c, front_entry, job, walk_ms(job->x->body_len), "a front may not wait") == CALL_RETURNED && c.n_results == 0;
     if (!good)
         log_say(LOG_ERROR, "front.failed", "front %s: %s", job->x->front->name, c.message ? c.message : "raised a verdict, which it may not");
     call_finish(&c);
