@@ -152,7 +152,8 @@ function M.members(node)
   return out
 end
 
-function M.meaning(node)
+-- without: a set of names of members that say nothing, wherever they stand.
+function M.meaning(node, without)
   if node.kind == "raw" then
     local c = node.text:sub(1, 1)
     if c == '"' then return ("%q"):format(plain(node.text)) end
@@ -160,10 +161,12 @@ function M.meaning(node)
   end
   local out = {}
   if node.kind == "array" then
-    for i, item in ipairs(node) do out[i] = M.meaning(item) end
+    for i, item in ipairs(node) do out[i] = M.meaning(item, without) end
     return "[" .. table.concat(out, ",") .. "]"
   end
-  for name, item in pairs(M.members(node)) do out[#out + 1] = ("%q:%s"):format(name, M.meaning(item)) end
+  for name, item in pairs(M.members(node)) do
+    if not (without and without[name]) then out[#out + 1] = ("%q:%s"):format(name, M.meaning(item, without)) end
+  end
   table.sort(out)
   return "{" .. table.concat(out, ",") .. "}"
 end
