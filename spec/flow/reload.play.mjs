@@ -196,15 +196,15 @@ play("limits survive a reload; what needs a new start is told", async (stage) =>
   assert.equal(third.status, 429);
 });
 
-// A policy that keeps what it should not. Each request costs 100 kB of the 4 MB that the worker's Lua may use.
+// A policy that keeps what it should not. Each request costs 100 kB of the 8 MiB that the worker's Lua may use, and what is loaded takes between 1 and 2.
 const hoarder = (up, more = "") => marked(up, "h", {
-  top: 'memory = "4mb",', code: `local kept = {}
+  top: 'memory = "8mb",', code: `local kept = {}
 local P = sluice.policy { name = "p" }
 function P.validate(req) if req.query.q == "keep" then kept[#kept + 1] = ("x"):rep(100000) end end${more}`,
 });
 
 async function fill(g) {
-  for (let i = 0; i < 34; i++) await (await g.ask("keep")).all();
+  for (let i = 0; i < 60; i++) await (await g.ask("keep")).all();
 }
 
 play("a worker whose Lua stays full begins anew with a fresh one of the same generation; running streams end on the old", async (stage) => {

@@ -353,7 +353,7 @@ void answer_reply(struct stream *s, const struct verdict *v)
 /* At once, by a program: not what is the same next time, nor what will not be over in a minute. */
 static bool worth_retrying(const struct failure *f)
 {
-    bool passing = f->status == 408 || f->status == 409 || f->status == 425 || f->status == 429 || f->status >= 500;
+    bool passing = f->status == 408 || f->status == 425 || f->status == 429 || f->status >= 500;
 
     return passing && f->retry_after <= 60;
 }

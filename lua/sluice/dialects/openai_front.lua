@@ -78,7 +78,6 @@ local TAKEN = common.set_of "messages tools"
 M.read = common.refusing(function(req)
   local body = common.body(req)
   local messages = {}
-  if body.anthropic ~= nil then common.refuse("'anthropic' is no parameter of this API; /v1/messages takes what only Anthropic can be told", "param_not_supported") end
   for i, v in ipairs(common.list(body.messages, "messages", "a list of messages")) do messages[i] = message(v, ("messages[%d]"):format(i - 1)) end
   if #messages == 0 then common.refuse "'messages' must hold at least one message" end
   req.messages = messages
