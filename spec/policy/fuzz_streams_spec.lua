@@ -195,7 +195,6 @@ local function check(x, front)
 end
 
 describe("what upstreams send, changed at random", function()
-  local world = require "sluice.world"
   local g = assert(t.load { source = SOURCE })
 
   local function play(random, note)
@@ -221,9 +220,7 @@ describe("what upstreams send, changed at random", function()
   it("comes to one end, well formed to the last byte", function()
     for case, random in fuzz.cases(1000) do
       local note = {}
-      world.mute(true)
-      local x = play(random, note)
-      world.mute(false)
+      local x = fuzz.quiet(play, random, note)
       local path, provider = note.path, note.dialect
       local ok, why = pcall(check, x, note.front)
       if not ok then error(("case %d (FUZZ_SEED=%d FUZZ_CASES=1): %s\n  %s of %s (stream: %s) from: %s"):format(case, case, tostring(why), path, provider, note.stream, note.bytes:sub(1, 3000)), 0) end
