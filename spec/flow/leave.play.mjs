@@ -50,6 +50,7 @@ for (const [way, leave] of Object.entries(ways))
 
 play("the client leaves while the upstream is being connected (row 2)", async (stage) => {
   const g = await stage.gateway({ upstream: await deaf(stage) });
+  await g.metrics();                                     // its control socket, opened after it listens, is there
   await g.turn();
   const before = g.fds();
   const a = await g.ask();

@@ -143,6 +143,7 @@ play("the cap on connections: those beyond wait in the kernel's queue and are se
 
 play("no more descriptors: it lives, and serves when there are some again", async (stage) => {
   const g = await stage.gateway({ top: "limits = { connections = 100000 }," });
+  await g.metrics();                                     // what it opens after it listens is open
   const { execFileSync } = await import("node:child_process");
   execFileSync("prlimit", ["--pid", String(g.pid), `--nofile=${g.fds() + 6}:`]);
   const crowd = [];
