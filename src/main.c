@@ -51,7 +51,7 @@ static const char help[] =
     "  --help, --version\n"
     "\n"
     "Signals: SIGTERM or SIGINT finish the running streams and end (a second one ends at once); SIGHUP reads\n"
-    "FILE again for new requests, running streams finish on what they began with; SIGUSR1 logs\n"
+    "FILE again for new requests, running streams finish on what they began with (in dev it is the terminal's end, and dev's); SIGUSR1 logs\n"
     "the metrics, and how much each limiter, counter, semaphore and cache holds.\n";
 
 static int usage(const char *what, const char *word)

@@ -210,7 +210,9 @@ static void on_signal(uv_signal_t *s, int number)
 {
     struct process *p = s->data;
 
-    if (number == SIGHUP) {
+    if (number == SIGHUP && p->serving.options->dev) {
+        drain(p, "SIGHUP");                            /* the terminal is gone, and with it who develops */
+    } else if (number == SIGHUP) {
         reload_by_signal(p);
     } else if (number == SIGUSR1) {
         named_each(log_shared, NULL);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 import path from "node:path";
 import { BIN, Command } from "./operator.mjs";
@@ -45,6 +46,14 @@ function sanitizer(dir) {
   return { TSAN_OPTIONS: `suppressions=${dir}/tsan` };
 }
 
+const refused = (port) => new Promise((told) => {
+  const c = net.connect(Number(port), "127.0.0.1", () => {
+    c.destroy();
+    told(false);
+  });
+  c.on("error", () => told(true));
+});
+
 // The program in a directory of its own; what it is asked through its own port.
 async function workshop(stage, files, { env = {}, under } = {}) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), "sluice-dev-"));
@@ -78,7 +87,7 @@ async function workshop(stage, files, { env = {}, under } = {}) {
     assert.deepEqual(await dev.ended(), { code: 0, signal: null }, dev.err);
     assert.equal(dev.err, "");
   };
-  return { dev, write, ask, next, end, dir };
+  return { dev, write, ask, next, end, dir, port };
 }
 
 play("dev: an edit is read and served; a broken one is told with its line and the old one goes on", async (stage) => {
@@ -158,12 +167,13 @@ play("dev: a file that is wrong at the start ends it, with the mistake; what it 
 
 play("dev: colours only where there is a terminal, and not where NO_COLOR is set", async (stage) => {
   for (const [env, coloured] of [[{}, true], [{ NO_COLOR: "1" }, false]]) {
-    const { dev, ask } = await workshop(stage, {}, { env, under: (options) => new Command(["-qfec", `${BIN} dev gateway.lua`, "/dev/null"], { ...options, program: "script" }) });
+    const { dev, ask, port } = await workshop(stage, {}, { env, under: (options) => new Command(["-qfec", `${BIN} dev gateway.lua`, "/dev/null"], { ...options, program: "script" }) });
     await ask();
     await dev.said(coloured ? /\x1b\[32m200 done +\x1b\[0m/ : /ask +200 done/);
     assert.equal(dev.out.includes("\x1b["), coloured);
-    dev.signal("SIGTERM");
+    dev.signal("SIGTERM");                                 // to the terminal: the program hears that it is gone, and ends
     await dev.ended();
+    await eventually(() => refused(port), "the gateway to end with its terminal");
   }
   const { dev, ask, next, end } = await workshop(stage, {});
   await ask();
