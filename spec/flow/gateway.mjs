@@ -15,7 +15,7 @@ export const KEY = "sk-play-5c5e7aa1f0";         // in no answer, no log line: e
 const BIN = path.resolve(ROOT, process.env.SLUICE_BIN ?? "build/sluice");
 
 // Sanitizers keep freed memory for a while: little of it, so that memory can be judged.
-const SANITIZERS = { ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:detect_stack_use_after_return=0` };
+const SANITIZERS = { TSAN_OPTIONS: `${process.env.TSAN_OPTIONS ?? ""}:suppressions=${path.join(ROOT, "spec/flow/threads.supp")}:print_suppressions=0`, ASAN_OPTIONS: `${process.env.ASAN_OPTIONS ?? ""}:quarantine_size_mb=1:thread_local_quarantine_size_kb=64:detect_stack_use_after_return=0` };
 
 // The usual gateway file. `code` stands before the table; `route`, `model`, `top` are members, `policies` a list's inside.
 export function file({ drain = "2s", upstream = "http://127.0.0.1:9/v1", listen = "127.0.0.1:0", code = "", route = "", policies = "", model = "", top = "", models = "", routes = "" } = {}) {
@@ -54,7 +54,7 @@ export class Gateway {
       stdio: ["ignore", "inherit", "pipe"],
       cwd: g.dir,
       env: {
-        PATH: process.env.PATH, LLM_API_KEY: KEY, TSAN_OPTIONS: process.env.TSAN_OPTIONS ?? "", UBSAN_OPTIONS: process.env.UBSAN_OPTIONS ?? "print_stacktrace=1", ...SANITIZERS,
+        PATH: process.env.PATH, LLM_API_KEY: KEY, UBSAN_OPTIONS: process.env.UBSAN_OPTIONS ?? "print_stacktrace=1", ...SANITIZERS,
         http_proxy: "http://127.0.0.1:9", https_proxy: "http://127.0.0.1:9", ALL_PROXY: "http://127.0.0.1:9",      // must not matter
         ...env,
       },
