@@ -7,6 +7,8 @@
 local inside, world = pcall(require, "sluice.world")     -- `sluice test`; else a plain busted, with sluice/core.so
 if not inside then world = require "sluice.core" end
 
+local generator = require "sluice.testing.random"
+
 local M = {}
 
 -- fn(...) without the lines that nonsense makes the gateway log. -> what it returned
@@ -18,24 +20,12 @@ function M.quiet(fn, ...)
   return table.unpack(all, 2, all.n)
 end
 
--- random(n) -> 1 ... n. (splitmix64: neighbouring seeds have nothing in common.)
-function M.generator(seed)
-  local state = seed
-  return function(n)
-    state = state + 0x9E3779B97F4A7C15
-    local z = state
-    z = (z ~ z >> 30) * 0xBF58476D1CE4E5B9
-    z = (z ~ z >> 27) * 0x94D049BB133111EB
-    return 1 + ((z ~ z >> 31) >> 1) % n
-  end
-end
-
 -- Each case has a generator of its own, made of its number alone: FUZZ_SEED=417 FUZZ_CASES=1 is case 417 again.
 function M.cases(most)
   local first = tonumber(os.getenv "FUZZ_SEED") or 1
   local last = first + (tonumber(os.getenv "FUZZ_CASES") or most) - 1
   return function(_, case)
-    if case < last then return case + 1, M.generator(case + 1) end
+    if case < last then return case + 1, generator(case + 1) end
   end, nil, first - 1
 end
 

@@ -5,14 +5,12 @@
 local sluice = require "sluice"
 local body_of = require "sluice.dialects.gemini_request"
 local embedding = require "sluice.dialects.embedding"
+local shared = require "sluice.dialects.shared"
 
 local M = { name = "gemini" }
 
-local null, is_array = sluice.json.null, sluice.json.is_array
-
-local function set(v) return v ~= nil and v ~= null end
+local is_array, set, object = sluice.json.is_array, shared.given, shared.table
 local function text(v) return type(v) == "string" and v or nil end
-local function object(v) return type(v) == "table" and v or {} end
 
 -- ---- the answer
 
@@ -142,7 +140,7 @@ function M.provider.embed.answer(doc, req)
   local embeddings = object(doc).embeddings
   if not is_array(embeddings) then return nil end
   local vectors = {}
-  for i, item in ipairs(embeddings) do vectors[i] = object(item).values or null end
+  for i, item in ipairs(embeddings) do vectors[i] = object(item).values or sluice.json.null end
   return embedding.document(vectors, req)
 end
 

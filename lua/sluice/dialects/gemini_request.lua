@@ -8,22 +8,13 @@
 --   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
+local told = require "sluice.dialects.told"
 
 local FOREIGN_SIGNATURE = "skip_thought_signature_validator"
 
-local null, is_array = sluice.json.null, sluice.json.is_array
-
-local function set(v) return v ~= nil and v ~= null end
+local is_array, set, object = sluice.json.is_array, shared.given, shared.table
 local function text(v) return type(v) == "string" and v or nil end
-local function object(v) return type(v) == "table" and v or {} end
-
--- ---- refusing: the first thing that cannot be told is what the client hears of
-
-local function refuse(job, code, message) job.refused = job.refused or sluice.reject(400, code, message) end
-
-local function cannot_tell(job, what) refuse(job, "param_not_supported", ("'%s' cannot be told to this model (provider \"gemini\")"):format(what)) end
-
-local function invalid(job, what, why) refuse(job, "param_invalid", ("'%s' %s"):format(what, why)) end
+local invalid, cannot_tell = told.invalid, told.cannot_tell
 
 -- ---- what messages hold
 
@@ -231,19 +222,6 @@ end
 
 -- ---- parameters: what says them, what they need not say, and all others are refused
 
-local BOOKKEEPING = {}                                    -- of whoever stands in front of the model; no answer depends on it
-for _, name in ipairs { "user", "metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "anthropic" } do
-  BOOKKEEPING[name] = true
-end
-
-local function is(value) return function(v) return v == value end end
-local function empty(v) return type(v) == "table" and next(v) == nil end
-
-local NEUTRAL = {                                         -- said or not, the answer is the same
-  n = is(1), logit_bias = empty, logprobs = is(false), top_logprobs = is(0), parallel_tool_calls = is(true), verbosity = is "medium",
-  modalities = function(v) return type(v) == "table" and #v == 1 and v[1] == "text" end,
-}
-
 local say = {}                                            -- say.NAME(job, value): false when this value cannot be told
 
 for name, config in pairs { temperature = "temperature", top_p = "topP", top_k = "topK", seed = "seed", n = "candidateCount", presence_penalty = "presencePenalty",
@@ -281,8 +259,8 @@ function say.reasoning_effort(job, v)
 end
 
 function say.service_tier(job, v)
-  if v == "flex" or v == "priority" then job.body.serviceTier = v return end
-  return v == "auto" or v == "default"
+  if v ~= "flex" and v ~= "priority" then return false end
+  job.body.serviceTier = v
 end
 
 function say.tool_choice(job, v)
@@ -290,39 +268,16 @@ function say.tool_choice(job, v)
   return job.calling ~= nil
 end
 
-local function add_params(job)
-  local names = {}
-  for name, value in pairs(job.params) do
-    if set(value) and not BOOKKEEPING[name] and not (NEUTRAL[name] and NEUTRAL[name](value)) then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local value = job.params[name]
-    if not say[name] or say[name](job, value) == false then
-      cannot_tell(job, type(value) == "string" and say[name] and ("%s: %s"):format(name, value) or name)
-    end
-  end
-end
-
 -- ---- the request
-
--- A copy of `under` with `over` upon it; lists are taken whole.
-local function upon(under, over)
-  if type(under) ~= "table" or type(over) ~= "table" or is_array(over) or over[1] ~= nil then return over end
-  local out = {}
-  for k, v in pairs(under) do out[k] = v end
-  for k, v in pairs(over) do out[k] = upon(out[k], v) end
-  return out
-end
 
 -- The body of the request; or nil and the verdict that refuses it.
 return function(req, model)
-  local job = { model = model, params = req.params or {}, body = {}, config = {}, contents = {}, system = {}, names = {} }
+  local job = { provider = "gemini", model = model, params = req.params or {}, body = {}, config = {}, contents = {}, system = {}, names = {} }
   local body = job.body
   add_messages(job, req.messages or {})
   body.contents = sluice.json.array(job.contents)
   if #job.system > 0 then body.systemInstruction = { parts = job.system } end
-  add_params(job)
+  told.params(job, say)
   if req.tools and #req.tools > 0 then body.tools = { { functionDeclarations = declarations(job, req.tools) } } end
   if job.strict and (not job.calling or job.calling.mode == "AUTO") then job.calling = { mode = "VALIDATED" } end     -- the mode that holds calls to their schema
   if job.calling then body.toolConfig = { functionCallingConfig = job.calling } end
@@ -333,5 +288,5 @@ return function(req, model)
   end
   if next(job.config) then body.generationConfig = job.config end
   if job.refused then return nil, job.refused end
-  return upon(model.options or {}, body)
+  return told.upon(model.options or {}, body)
 end

@@ -10,22 +10,13 @@
 local sluice = require "sluice"
 local embedding = require "sluice.dialects.embedding"
 local shared = require "sluice.dialects.shared"
+local told = require "sluice.dialects.told"
 
 local M = { name = "ollama" }
 
-local null, is_array = sluice.json.null, sluice.json.is_array
-
-local function set(v) return v ~= nil and v ~= null end
+local is_array, set, object = sluice.json.is_array, shared.given, shared.table
 local function text(v) return type(v) == "string" and v or nil end
-local function object(v) return type(v) == "table" and v or {} end
-
--- ---- refusing: the first thing that cannot be told is what the client hears of
-
-local function refuse(job, code, message) job.refused = job.refused or sluice.reject(400, code, message) end
-
-local function cannot_tell(job, what) refuse(job, "param_not_supported", ("'%s' cannot be told to this model (provider \"ollama\")"):format(what)) end
-
-local function invalid(job, what, why) refuse(job, "param_invalid", ("'%s' %s"):format(what, why)) end
+local invalid, cannot_tell = told.invalid, told.cannot_tell
 
 -- ---- messages
 
@@ -146,20 +137,6 @@ end
 
 -- ---- parameters: what says them, what they need not say, and all others are refused
 
-local BOOKKEEPING = {}                                    -- of whoever stands in front of the model; no answer depends on it
-for _, name in ipairs { "user", "metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "anthropic" } do
-  BOOKKEEPING[name] = true
-end
-
-local function is(value) return function(v) return v == value end end
-
-local NEUTRAL = {                                         -- said or not, the answer is the same
-  n = is(1), logprobs = is(false), top_logprobs = is(0), parallel_tool_calls = is(true), verbosity = is "medium",
-  logit_bias = function(v) return type(v) == "table" and next(v) == nil end,
-  modalities = function(v) return type(v) == "table" and #v == 1 and v[1] == "text" end,
-  service_tier = function(v) return v == "auto" or v == "default" end,
-}
-
 local say = {}                                            -- say.NAME(job, value): false when this value cannot be told
 
 -- What OpenAI and Ollama, or Ollama alone, call so.
@@ -200,30 +177,7 @@ function say.tool_choice(job, v)
   return v == "auto"
 end
 
-local function add_params(job)
-  local names = {}
-  for name, value in pairs(job.params) do
-    if set(value) and not BOOKKEEPING[name] and not (NEUTRAL[name] and NEUTRAL[name](value)) then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local value = job.params[name]
-    if not say[name] or say[name](job, value) == false then
-      cannot_tell(job, type(value) == "string" and say[name] and ("%s: %s"):format(name, value) or name)
-    end
-  end
-end
-
 -- ---- the request
-
--- A copy of `under` with `over` upon it; lists are taken whole.
-local function upon(under, over)
-  if type(under) ~= "table" or type(over) ~= "table" or is_array(over) or over[1] ~= nil then return over end
-  local out = {}
-  for k, v in pairs(under) do out[k] = v end
-  for k, v in pairs(over) do out[k] = upon(out[k], v) end
-  return out
-end
 
 local function headers(model, accept)
   return { ["Content-Type"] = "application/json", ["Accept"] = accept, ["Authorization"] = model.key and { "Bearer ", model.key } or nil }
@@ -243,15 +197,15 @@ M.provider = {
 }
 
 function M.provider.request(req, model)
-  local job = { params = req.params or {}, options = {}, body = { model = model.model, stream = true }, names = {} }
+  local job = { provider = "ollama", params = req.params or {}, options = {}, body = { model = model.model, stream = true }, names = {} }
   job.body.messages = messages_of(job, req.messages or {})
-  add_params(job)
+  told.params(job, say)
   local tools = tools_of(job, req.tools)
   if not job.no_tools then job.body.tools = tools end
   if next(job.options) then job.body.options = job.options end
   if job.refused then return job.refused end
   return { path = "/api/chat", headers = headers(model, "application/x-ndjson"),
-    body = sluice.json.order(upon(model.options or {}, job.body), { "model", "stream", "messages" }) }
+    body = sluice.json.order(told.upon(model.options or {}, job.body), { "model", "stream", "messages" }) }
 end
 
 -- ---- the answer: a line with tool calls, which come whole. That a "stop" after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other lines.
@@ -293,7 +247,7 @@ function M.provider.embed.request(req, model)
   if refused then return refused end
   local dimensions = set(req.params.dimensions) and req.params.dimensions or nil
   return { path = "/api/embed", headers = headers(model, "application/json"),
-    body = upon(model.options or {}, { model = model.model, input = embedding.texts(req), dimensions = dimensions }) }
+    body = told.upon(model.options or {}, { model = model.model, input = embedding.texts(req), dimensions = dimensions }) }
 end
 
 -- nil: this is no answer.

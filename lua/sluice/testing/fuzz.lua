@@ -4,21 +4,10 @@
 --
 -- Run k of every exchange is made from seed + k alone, so `--fuzz 1 --seed THAT` does the same again, in whatever order specs run.
 local blame = require "sluice.testing.blame"
+local generator = require "sluice.testing.random"
 local shake = require "sluice.testing.shake"
 local upstream = require "sluice.testing.upstream"
 local wants = require "sluice.testing.wants"
-
--- random(n) -> 1 ... n. (splitmix64: neighbouring seeds have nothing in common.)
-local function generator(seed)
-  local state = seed
-  return function(n)
-    state = state + 0x9E3779B97F4A7C15
-    local z = state
-    z = (z ~ z >> 30) * 0xBF58476D1CE4E5B9
-    z = (z ~ z >> 27) * 0x94D049BB133111EB
-    return 1 + ((z ~ z >> 31) >> 1) % n
-  end
-end
 
 -- Text in pieces of at most `most` characters, and in every other run the bytes in pieces too.
 local function cutting(random)
