@@ -2,6 +2,7 @@
 -- breaker and bounds are C's (net/redis.h).
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local handle = require "sluice.handle"
 local known_sets = require "sluice.known"
 local service = require "sluice.service"
 local suggest = require "sluice.suggest"
@@ -83,46 +84,29 @@ end
 
 local set_fields = { ttl = true }
 
-local names = setmetatable({}, { __mode = "k" })
-local methods = {
-  command = function(self, ...) return command(names[self], ...) end,
-  get = function(self, key) return command(names[self], "GET", key) end,
-  set = function(self, key, value, rule)
-    if rule == nil then return command(names[self], "SET", key, value) end
+local methods, new = handle("redis", "Redis server", {
+  command = command,
+  get = function(name, key) return command(name, "GET", key) end,
+  set = function(name, key, value, rule)
+    if rule == nil then return command(name, "SET", key, value) end
     if type(rule) ~= "table" then complain.blame 'redis:set takes a table { ttl = "60s" } behind the value' end
     for k in pairs(rule) do
       if not set_fields[k] then complain.blame(('redis:set has no field "%s"%s'):format(tostring(k), suggest.hint(k, set_fields))) end
     end
-    if rule.ttl == nil then return command(names[self], "SET", key, value) end
+    if rule.ttl == nil then return command(name, "SET", key, value) end
     local ms, why = host.duration(tostring(rule.ttl))
     if not ms then complain.blame("redis:set: ttl: " .. why) end
     if ms == 0 then complain.blame "redis:set: ttl must be longer than nothing" end
-    return command(names[self], "SET", key, value, "PX", ms)
+    return command(name, "SET", key, value, "PX", ms)
   end,
-}
-for verb, f in pairs(methods) do
-  methods[verb] = host.seal(function(self, ...)
-    if not names[self] then complain.blame(("write redis:%s(...) with a colon"):format(verb)) end
-    return f(self, ...)
-  end)
-end
-
-local redis_mt = { __metatable = false, __name = "redis", [host.locked] = true }
-function redis_mt.__index(_, k)
-  if methods[k] then return methods[k] end
-  error(('a Redis server has no "%s"%s; r:command(...) asks anything'):format(tostring(k), suggest.hint(k, methods)), 2)
-end
-function redis_mt.__newindex() error("a Redis server cannot be changed", 2) end
-function redis_mt.__tostring(r) return ("<redis %s>"):format(names[r]) end
+}, "; r:command(...) asks anything")
 
 M.redis = host.seal(function(name)
   if type(name) ~= "string" then complain.blame 'sluice.redis takes the name of a service that the gateway file declares with a URL redis://...: sluice.redis "shared"' end
   if not host.loading() then complain.blame "sluice.redis works only while the gateway file loads: keep its value in a local" end
   local _, file, line = complain.script_level()
   wanted.add("service", name, function(text) complain.at(file, line, text) end, "redis")
-  local r = setmetatable({}, redis_mt)
-  names[r] = name
-  return r
+  return new(name)
 end)
 
 known_sets.add { ["redis:"] = methods, redis_set = set_fields }

@@ -1,6 +1,7 @@
 -- Services: the hosts that the gateway file declares, called by name. And sluice.all, which waits for several things at once.
 local host = require "sluice.host"
 local complain = require "sluice.complain"
+local handle = require "sluice.handle"
 local known_sets = require "sluice.known"
 local suggest = require "sluice.suggest"
 local wanted = require "sluice.wanted"
@@ -163,32 +164,11 @@ local function request(name, method, path, options)
   end
 end
 
-local names = setmetatable({}, { __mode = "k" })
-local methods = {
-  get = host.seal(function(self, path, options) return request(names[self], "GET", path, options) end),
-  post = host.seal(function(self, path, options) return request(names[self], "POST", path, options) end),
-  request = host.seal(function(self, method, path, options) return request(names[self], method, path, options) end),
-}
-for verb, f in pairs(methods) do
-  methods[verb] = host.seal(function(self, ...)
-    if not names[self] then complain.blame(("write service:%s(...) with a colon"):format(verb)) end
-    return f(self, ...)
-  end)
-end
-
-local service_mt = { __metatable = false, __name = "service", [host.locked] = true }
-function service_mt.__index(_, k)
-  if methods[k] then return methods[k] end
-  error(('a service has no "%s"%s'):format(tostring(k), suggest.hint(k, methods)), 2)
-end
-function service_mt.__newindex() error("a service cannot be changed", 2) end
-function service_mt.__tostring(s) return ("<service %s>"):format(names[s]) end
-
-local function new(name)
-  local s = setmetatable({}, service_mt)
-  names[s] = name
-  return s
-end
+local methods, new, name_of = handle("service", "service", {
+  get = function(name, path, options) return request(name, "GET", path, options) end,
+  post = function(name, path, options) return request(name, "POST", path, options) end,
+  request = request,
+})
 
 M.service = host.seal(function(name)
   if type(name) ~= "string" then complain.blame 'sluice.service takes the name of a service that the gateway file declares: sluice.service "directory"' end
@@ -200,7 +180,7 @@ end)
 
 -- The service that an option names; one that was got by sluice.service is one already. nil: the option is something else.
 function M.option(v, at)
-  if names[v] then return v end
+  if name_of(v) then return v end
   if type(v) ~= "string" then return nil end
   wanted.add("service", v, function(text) at:complain(text) end)
   return new(v)
