@@ -13,7 +13,8 @@
  * another seq and does nothing. The handler touches only atomics of its own thread's VM and lua_sethook, as lua.c does.
  *
  * Where lines are noted (coverage.h) each state has a line hook. Lua knows one hook a state, so the one that is armed here notes lines too, and what
- * is put back is that line hook. A line costs more then, so budgets are COVERED times as long.
+ * is put back is that line hook. A line costs more then, so budgets are COVERED times as long; and CHECKED times in a build with a sanitizer, which makes
+ * every access cost more, and the kernel's count of processor time uneven.
  */
 #include <assert.h>
 #include <pthread.h>
@@ -24,6 +25,11 @@
 #include "script/inside.h"
 
 #define COVERED 10
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CHECKED 4
+#else
+#define CHECKED 1
+#endif
 #define SOFT 10                                        /* this part of a budget is told, all of it ends the call */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -222,7 +228,7 @@ void vm_enter(struct vm *vm, lua_State *co, unsigned budget_ms)
         atomic_store(&vm->thread, self);
     }
     atomic_store_explicit(&vm->running, co, memory_order_relaxed);
-    atomic_store_explicit(&vm->budget_ms, vm->coverage ? budget_ms * COVERED : budget_ms, memory_order_relaxed);
+    atomic_store_explicit(&vm->budget_ms, budget_ms * CHECKED * (vm->coverage ? COVERED : 1), memory_order_relaxed);
     current = vm;
     atomic_store_explicit(&vm->seq, atomic_load_explicit(&vm->seq, memory_order_relaxed) + 1, memory_order_release);
     if (vm->metrics)
