@@ -17,12 +17,11 @@ void buf_free(struct buf *b)
     *b = BUF_EMPTY;
 }
 
-void buf_reserve(struct buf *b, size_t more)
+/* Seldom, and so kept out of those that are called for every few bytes. */
+__attribute__((noinline, cold)) static void grow(struct buf *b, size_t more)
 {
     size_t want = b->len + more, cap = b->cap ? b->cap : SMALLEST;
 
-    if (more <= b->cap - b->len)
-        return;
     assert(more < SIZE_MAX / 4 && b->len < SIZE_MAX / 4);     /* else the doubling would wrap around */
     while (cap < want)
         cap *= 2;
@@ -30,18 +29,30 @@ void buf_reserve(struct buf *b, size_t more)
     b->cap = cap;
 }
 
+static inline void make_room(struct buf *b, size_t more)
+{
+    if (more > b->cap - b->len)
+        grow(b, more);
+}
+
+void buf_reserve(struct buf *b, size_t more) { make_room(b, more); }
+
 void buf_append(struct buf *b, const char *bytes, size_t len)
 {
     if (len == 0)
         return;
-    buf_reserve(b, len);
+    make_room(b, len);
     memcpy(b->data + b->len, bytes, len);
     b->len += len;
 }
 
 void buf_puts(struct buf *b, const char *s) { buf_append(b, s, strlen(s)); }
 
-void buf_putc(struct buf *b, char c) { buf_append(b, &c, 1); }
+void buf_putc(struct buf *b, char c)
+{
+    make_room(b, 1);
+    b->data[b->len++] = c;
+}
 
 void buf_printf(struct buf *b, const char *fmt, ...)
 {
