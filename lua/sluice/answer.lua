@@ -1,5 +1,5 @@
 -- The answer as a front with functions tells it: the table `answer`, and the calls that script/front.c makes at the edges of its blocks. Each takes
--- (x, the front's function, sequence, ...) and returns the bytes, what stands around a delta, and the sequence that goes on.
+-- (x, the front's function, sequence, ...) and returns the bytes, what stands around a delta, the sequence that goes on, and what stands behind a delta with logprobs.
 local host = require "sluice.host"
 local record = require "sluice.record"
 local shown = require "sluice.shown"
@@ -12,8 +12,9 @@ local M = {}
 -- Made when the request was read: what the client asked for, whatever policies change later.
 function M.begin(x, req)
   local _, wall = host.now()
+  local params = rawget(req, "params")
   x[ASKED] = { id = x[ID], created = wall // 1000, model = rawget(req, "model"), stream = rawget(req, "stream") == true, include_usage = rawget(req, "include_usage"),
-    request = req }
+    logprobs = params and params.logprobs == true or nil, request = req }
   M.again(x)
 end
 
@@ -44,13 +45,23 @@ end
 
 function M.open(x, fn, sequence, choice, channel, index)
   local answer = with(x, sequence)
-  local bytes, before, after = fn(answer, { choice = choice, channel = channel, index = index })
-  return text(bytes, "open"), text(before, "open"), text(after, "open"), answer.sequence
+  local bytes, before, after, after_logprobs = fn(answer, { choice = choice, channel = channel, index = index })
+  return text(bytes, "open"), text(before, "open"), text(after, "open"), answer.sequence, text(after_logprobs, "open")
 end
 
-function M.close(x, fn, sequence, choice, channel, index, said)
+-- As JSON that is written already: it may be long.
+local function logprobs_of(items)
+  if items and items ~= "" then return host.json.raw("[" .. items .. "]") end
+end
+
+function M.close(x, fn, sequence, choice, channel, index, said, logprobs)
   local answer = with(x, sequence)
-  return text(fn(answer, { choice = choice, channel = channel, index = index, text = said }), "close"), nil, nil, answer.sequence
+  return text(fn(answer, { choice = choice, channel = channel, index = index, text = said, logprobs = logprobs_of(logprobs) }), "close"), nil, nil, answer.sequence
+end
+
+-- What the front writes for a delta's logprobs.
+function M.logprobs(x, fn, sequence, choice, channel, index, list)
+  return host.json.encode(fn(with(x, sequence), host.json.decode(list), { choice = choice, channel = channel, index = index }))
 end
 
 function M.tool_call(x, fn, sequence, choice, index, id, name, arguments)
@@ -71,7 +82,7 @@ function M.finished(x, fn, sequence, ...)
   return text(fn(answer), "finish"), nil, nil, answer.sequence
 end
 
--- blocks: lists of choice, channel or "tool", text, id, name.
+-- blocks: lists of choice, channel or "tool", text, id, name, logprobs.
 function M.whole(x, fn, sequence, words, input, output, cached, reasoning, tokens, blocks)
   local answer = ended(x, sequence, words, input, output, cached, reasoning, tokens)
   answer.blocks = {}
@@ -79,7 +90,7 @@ function M.whole(x, fn, sequence, words, input, output, cached, reasoning, token
     if b[2] == "tool" then
       answer.blocks[i] = { choice = b[1], tool = { id = b[4], name = b[5], arguments = b[3] } }
     else
-      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3] }
+      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3], logprobs = logprobs_of(b[6]) }
     end
   end
   local document = fn(answer)

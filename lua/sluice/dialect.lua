@@ -11,7 +11,7 @@ local KNOWN = { "anthropic", "gemini", "ollama", "openai", "responses", "token",
 
 -- In this order C reads them (enum place); the last is `done_at`.
 M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "usage_cached", "usage_reasoning", "tool_calls", "model", "choice",
-  "tool_index", "tool_arguments" }
+  "tool_index", "tool_arguments", "logprobs", "refusal_logprobs" }
 -- In one item of the list that tool_calls names (enum tool_place).
 M.tool_places = { "index", "id", "name", "arguments" }
 local TOOL = { index = "index", id = "id", name = "function.name", arguments = "function.arguments" }
@@ -92,7 +92,8 @@ local front = schema.record({
   finish = { function(v, at) return (type(v) == "function" and schema.func or framing)(v, at) end },
   tool = { function(v, at) return (type(v) == "function" and schema.func or framing)(v, at) end },
   done = { schema.text("the bytes that end a stream") },
-  gather = { boolean }, begin = { schema.func }, open = { schema.func }, close = { schema.func }, fault = { schema.func }, whole = { schema.func }, respond = { schema.func },
+  gather = { boolean }, begin = { schema.func }, open = { schema.func }, close = { schema.func }, logprobs = { schema.func }, fault = { schema.func }, whole = { schema.func },
+  respond = { schema.func },
   read = { schema.func },
   error = { schema.func, required = "function(err) that returns the table to send" },
 }, "a front dialect")
@@ -276,7 +277,7 @@ function M.compiled_front(f)
     if type(v) == "table" then out[name .. "_before"], out[name .. "_after"] = v.before, v.after else out[name] = v end
   end
   local out = { name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error, speaks = f.speaks, operation = f.operation or "chat", begin = f.begin, open = f.open,
-    close = f.close, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
+    close = f.close, logprobs = f.logprobs, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
   for _, name in ipairs { "content", "reasoning", "tool", "finish" } do both(out, name) end
   local names = {}
   for name in pairs(f.headers or {}) do names[#names + 1] = name end

@@ -38,7 +38,7 @@ local UNITS = { delta = 0, word = 1, line = 2, sentence = 3, paragraph = 4, all 
 local UNIT_CHARS = 6
 
 local filter_fields = { text = true, check = true, match = true, replace = true, on = true, unit = true, when = true, max_hold = true, overflow = true, raw_json = true,
-  parallel = true, optimistic = true }
+  parallel = true, optimistic = true, changes = true }
 local filter_known = {}
 for k in pairs(filter_fields) do filter_known[k] = true end
 
@@ -122,6 +122,9 @@ local function one_filter(f, name)
   if f.replace == nil and not works then bad "needs match and replace, or text = function(text, ctx, part), or check" end
   local out = good and (f.match ~= nil and match_filter(f, bad) or unit_filter(f, bad)) or {}
   width(f, out, bad)
+  if f.changes ~= nil and type(f.changes) ~= "boolean" then bad(("changes must be true or false, is %s"):format(schema.show(f.changes))) end
+  if f.changes ~= nil and f.text == nil then bad "changes is for text: check never changes it, match and replace may" end
+  out.keeps = f.changes == false
   if f.when ~= nil and type(f.when) ~= "function" then bad(("when must be a function(ctx), is %s"):format(schema.show(f.when))) end
   out.when = f.when
   out.channels = 0

@@ -101,15 +101,24 @@ local function choices(req)
   return math.type(n) == "integer" and n > 1 and n or 1
 end
 
+local function wants_logprobs(req, answer)
+  return answer ~= nil and answer.logprobs == true and rawget(req, "params") ~= nil and req.params.logprobs == true
+end
+
 -- What the dialect wants to send: path, { name, value, name, value ... }, body text, whether the answer's bytes pass, whether it streams, how many
--- choices; or the dialect's verdict. A header's value may be a list whose parts (texts, secrets) C joins. same: front and provider speak the same;
--- may_pass: nobody here needs to understand the answer. so_far: the text that it is to go on with, if any; needs: what the body must say for that.
-function M.request(x, ask, model, same, may_pass, read, so_far, needs)
+-- choices, whether the client is told logprobs; or the dialect's verdict. A header's value may be a list whose parts (texts, secrets) C joins. same: front
+-- and provider speak the same; may_pass: nobody here needs to understand the answer. so_far: the text that it is to go on with, if any; needs: what the
+-- body must say for that. changed_by: the policy that may change the answer's text.
+function M.request(x, ask, model, same, may_pass, read, so_far, needs, changed_by)
   local try, answer = x[TRY], x[ANSWER]
   local req = try or x[REQ]
   if not ask then return verdict.reject(400, "operation_not_supported", ("the model \"%s\" makes no embeddings"):format(model.name)) end
   local n = choices(req)
   if n > CHOICES_MAX then return verdict.reject(400, "param_invalid", ("'n' is at most %d here"):format(CHOICES_MAX)) end
+  local logprobs = wants_logprobs(req, answer)
+  if logprobs and changed_by then
+    return verdict.reject(400, "param_not_supported", ("'logprobs' cannot be told here: the policy \"%s\" may change the text, and they would tell it as it was"):format(changed_by))
+  end
   local r
   if so_far then r = ask_to_continue(ask, req, model, so_far, needs) else r = ask(req, model) end
   if verdict.is(r) then return r end
@@ -117,13 +126,13 @@ function M.request(x, ask, model, same, may_pass, read, so_far, needs)
   local pass = same and may_pass and answer ~= nil
   local stream = not (pass and not answer.stream and as_document(r))
   if answer then answer.n = n end
-  return r.path, header_list(r.headers or {}, try), as_text(x, req, ask, model, r, same, read, so_far ~= nil), pass, stream, n
+  return r.path, header_list(r.headers or {}, try), as_text(x, req, ask, model, r, same, read, so_far ~= nil), pass, stream, n, logprobs
 end
 
 -- ---- rare events
 
 local CHANNELS = step.CHANNELS
-local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE = step.TEXT, step.TOOL, step.FINISH, step.USAGE, step.MODEL, step.ERROR, step.DONE
+local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE, LOGPROBS = step.TEXT, step.TOOL, step.FINISH, step.USAGE, step.MODEL, step.ERROR, step.DONE, step.LOGPROBS
 
 local ops
 
@@ -139,11 +148,19 @@ local function need(v, kind, what)
   return v
 end
 
+local function channel_of(channel, what)
+  return CHANNELS[channel] or error(('%s: a channel is "content", "reasoning" or "refusal", not %q'):format(what, tostring(channel)), 3)
+end
+
 local out = frozen.library("out", {
   text = function(_, channel, text, choice)
     local op = add(TEXT, choice)
-    op[3] = CHANNELS[channel] or error(('out:text: a channel is "content", "reasoning" or "refusal", not %q'):format(tostring(channel)), 2)
-    op[4] = need(text, "string", "out:text's text") or ""
+    op[3], op[4] = channel_of(channel, "out:text"), need(text, "string", "out:text's text") or ""
+  end,
+  -- list: of the tokens of text that was told just before, as OpenAI's chat completions have them: { token, logprob, bytes, top_logprobs }.
+  logprobs = function(_, channel, list, choice)
+    local op = add(LOGPROBS, choice)
+    op[3], op[4] = channel_of(channel, "out:logprobs"), host.json.encode(host.json.array(need(list, "table", "out:logprobs' list") or {}))
   end,
   tool = function(_, t)
     local op = add(TOOL, need(t, "table", "out:tool's argument").choice)

@@ -137,7 +137,7 @@ end)
 
 describe("gemini refuses, by name,", function()
   it("parameters that it has no word for", function()
-    for name, value in pairs { logit_bias = { ["50256"] = -100 }, logprobs = true, top_logprobs = 3, parallel_tool_calls = false, prediction = { type = "content" }, audio = { voice = "x" },
+    for name, value in pairs { logit_bias = { ["50256"] = -100 }, logprobs = 3, parallel_tool_calls = false, prediction = { type = "content" }, audio = { voice = "x" },
       web_search_options = json.object {}, verbosity = "low", modalities = { "text", "audio" }, functions = { { name = "f" } }, best_of = 3, response_format = { type = "grammar" } } do
       assert.equal(unsaid(name), refused { params = { [name] = value } })
     end

@@ -76,7 +76,7 @@ end)
 
 describe("ollama refuses, by name,", function()
   it("parameters that it has no word for", function()
-    for name, value in pairs { logit_bias = { ["50256"] = -100 }, logprobs = true, top_logprobs = 3, parallel_tool_calls = false, n = 2, prediction = { type = "content" }, audio = { voice = "x" },
+    for name, value in pairs { logit_bias = { ["50256"] = -100 }, logprobs = 3, parallel_tool_calls = false, n = 2, prediction = { type = "content" }, audio = { voice = "x" },
       web_search_options = json.object {}, modalities = { "audio" }, functions = { { name = "f" } }, best_of = 3, response_format = { type = "grammar" },
       tool_choice = { type = "function", ["function"] = { name = "now" } } } do
       assert.equal(unsaid(name), refused { params = { [name] = value } })

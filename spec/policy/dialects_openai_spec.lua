@@ -216,7 +216,7 @@ describe("legacy completions", function()
 
   for body, said in pairs {
     ['{}'] = "'prompt' must be a text", ['{"prompt":["a","b"]}'] = "'prompt' may be one text only", ['{"prompt":[1,2]}'] = "a list of tokens cannot be read here", ['{"prompt":[[1]]}'] = "a list of tokens",
-    ['{"prompt":"a","suffix":"x"}'] = "'suffix' is not supported", ['{"prompt":"a","echo":true}'] = "'echo' is not", ['{"prompt":"a","best_of":2}'] = "'best_of' is not", ['{"prompt":"a","logprobs":0}'] = "'logprobs' is not",
+    ['{"prompt":"a","suffix":"x"}'] = "'suffix' is not supported", ['{"prompt":"a","echo":true}'] = "'echo' is not", ['{"prompt":"a","best_of":2}'] = "'best_of' is not", ['{"prompt":"a","logprobs":-1}'] = "'logprobs' must be a whole number",
   } do
     it("are refused: " .. body, function() assert.is_truthy(refusal(body, "openai_completions"):find(said, 1, true)) end)
   end

@@ -12,12 +12,14 @@ local sluice = require "sluice"
 local P = sluice.policy { name = "p" }
 P.filter = { { text = function(text) return text end }, { match = sluice.match.regex "\\x{7f}never", replace = "" },
   { on = { "content" }, unit = "sentence", text = function(text) return text end } }
+local L = sluice.policy { name = "l" }
+function L.finish() end
 local M, all = {}, {}
 for i, name in ipairs { "openai", "anthropic", "gemini", "ollama", "responses" } do
   M[name], all[i] = { provider = name, url = "http://" .. name .. ".test/v1", model = "upstream-1", key = "KEY" }, name
 end
 return sluice.config { api = 1, listen = ":0", models = M, routes = {
-  plain = { path = "/v1/*", models = all }, filtered = { path = "/f/v1/*", models = all, policies = { P } },
+  plain = { path = "/v1/*", models = all }, filtered = { path = "/f/v1/*", models = all, policies = { P } }, looked = { path = "/l/v1/*", models = all, policies = { L } },
   ui = { path = "/ui", front = "ui", models = all }, ui_filtered = { path = "/f/ui", front = "ui", models = all, policies = { P } } } }
 ]]
 
@@ -138,14 +140,17 @@ end
 function ENDS.ui() return false end
 
 local function chat(w)
-  return { model = w.model, stream = w.stream, n = w.n, messages = { { role = "user", content = "hi" } }, stream_options = w.usage and { include_usage = true } or nil }
+  return { model = w.model, stream = w.stream, n = w.n, messages = { { role = "user", content = "hi" } }, stream_options = w.usage and { include_usage = true } or nil,
+    logprobs = w.logprobs }
 end
 
 local FRONTS = {
   { "chat", "/v1/chat/completions", chat },
   { "chat", "/v1/chat/completions", chat },
-  { "completions", "/v1/completions", function(w) return { model = w.model, stream = w.stream, prompt = "hi" } end },
-  { "responses", "/v1/responses", function(w) return { model = w.model, stream = w.stream, input = "hi" } end },
+  { "completions", "/v1/completions", function(w) return { model = w.model, stream = w.stream, prompt = "hi", logprobs = w.logprobs and 2 } end },
+  { "responses", "/v1/responses", function(w)
+    return { model = w.model, stream = w.stream, input = "hi", include = w.logprobs and { "message.output_text.logprobs" } }
+  end },
   { "anthropic", "/v1/messages", function(w) return { model = w.model, stream = w.stream, max_tokens = 5, messages = { { role = "user", content = "hi" } } } end },
   { "embeddings", "/v1/embeddings", function(w) return { model = w.model, input = "hi", encoding_format = w.usage and "base64" or nil } end, documents = EMBEDDINGS },
   { "ui", "/ui", function(w) return { model = w.model, messages = { { role = "user", parts = { { type = "text", text = "hi" } } } } } end, streams = true },
@@ -198,11 +203,12 @@ describe("what upstreams send, changed at random", function()
   local g = assert(t.load { source = SOURCE })
 
   local function play(random, note)
-    local front, dialect, filtered = one(random, FRONTS), one(random, DIALECTS), random(2) == 1
+    local front, dialect, way = one(random, FRONTS), one(random, DIALECTS), one(random, { "", "/f", "/l" })
+    if way == "/l" and front[1] == "ui" then way = "" end
     local stream = front.streams or random(3) > 1
-    local want = { model = dialect, stream = stream, n = random(4) == 1 and (dialect == "openai" or dialect == "gemini") and random(3) or nil, usage = random(2) == 1 }
+    local want = { model = dialect, stream = stream, n = random(4) == 1 and (dialect == "openai" or dialect == "gemini") and random(3) or nil, usage = random(2) == 1, logprobs = random(3) == 1 or nil }
     local bytes = stream_bytes(random, one(random, recordings[dialect]))
-    note.front, note.path, note.bytes, note.stream, note.dialect = front[1], (filtered and "/f" or "") .. front[2], bytes, stream, dialect
+    note.front, note.path, note.bytes, note.stream, note.dialect = front[1], way .. front[2], bytes, stream, dialect
     local x = g:start { method = "POST", path = note.path, headers = { host = "x" }, body = json.encode(front[3](want)) }
     local asked = x.upstream[1]
     local document = (front.documents or DOCUMENTS)[dialect]

@@ -32,10 +32,10 @@ void failure_set(struct failure *f, int status, const char *code, const char *me
 
 /* An answer in steps: what a rare event means, as the dialect's event(event, out) says it, or a reply of blocks. */
 struct event_op {
-    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE } kind;
+    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE, OP_LOGPROBS } kind;
     unsigned choice;
-    enum channel channel;                              /* TEXT */
-    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says */
+    enum channel channel;                              /* TEXT, LOGPROBS */
+    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says; LOGPROBS: a JSON list */
     struct buf name, id;                               /* TOOL; ERROR: name is its code */
     long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
     int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
@@ -149,9 +149,12 @@ enum call_state exchange_answer(struct exchange *x, struct call *c, const struct
 void exchange_answer_verdict(struct exchange *x, struct call *c, const struct model *m, struct verdict *ret);
 const char *exchange_output(struct call *c, size_t *len);
 
-/* The upstream request that the model's dialect makes of req. Owned. 0; or -1 and *f: what the dialect cannot say (400), or our mistake. may_pass: nobody
- * here needs to understand the answer, so when front and provider speak the same its bytes may pass as they are (then ret->pass). so_far: the model is to go on
- * with this text; NULL: it begins. */
+/* The upstream request that the model's dialect makes of req. Owned. 0; or -1 and *f: what the dialect cannot say (400), or our mistake. */
+struct ask {
+    bool may_pass;                                     /* nobody here needs to understand the answer: when front and provider speak the same its bytes may pass (then ret->pass) */
+    const struct buf *so_far;                          /* the model is to go on with this text; NULL: it begins */
+    const char *changed_by;                            /* the policy whose filter may change the answer's text, so that logprobs cannot be told; NULL: none */
+};
 struct upstream_request {
     const char *target;                                /* the model's name in the gateway file; constant */
     char *url;
@@ -161,8 +164,9 @@ struct upstream_request {
     bool pass;                                         /* the answer's bytes go to the client as they come */
     bool stream;                                       /* the answer is a stream of events; else one document */
     unsigned n;                                        /* choices that were asked for, at least 1 */
+    bool logprobs;                                     /* the client is to be told them */
 };
-int exchange_request(struct exchange *x, const struct model *m, bool may_pass, const struct buf *so_far, struct upstream_request *ret, struct failure *f);
+int exchange_request(struct exchange *x, const struct model *m, const struct ask *ask, struct upstream_request *ret, struct failure *f);
 void upstream_request_free(struct upstream_request *r);
 
 /* What a rare event means, in order. 0; or -1: the dialect failed, told in the log. */
@@ -177,10 +181,16 @@ int exchange_embedded(struct exchange *x, const struct model *m, const char *bod
 
 /* What a front with functions says at the edges of an answer's blocks (see struct front); each appends to `out`. `sequence` runs through one answer.
  * 0; or -1: the front failed, told in the log. */
-struct front_block { unsigned choice; enum channel channel; unsigned index; const struct buf *text; };   /* index: of all blocks and tool calls of the answer; text: all of it, where a front that gathers closes it */
+struct front_block {
+    unsigned choice;
+    enum channel channel;
+    unsigned index;                                    /* of all blocks and tool calls of the answer */
+    const struct buf *text, *logprobs;                 /* all of it, where a front that gathers closes it: logprobs with a comma between two */
+};
 int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
 int exchange_front_again(struct exchange *x);          /* nothing of what was told has left: as if nothing were told */
-int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after);   /* before NULL: it cannot tell this channel */
+int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after, char **after_logprobs);   /* before NULL: it cannot tell this channel */
+int exchange_front_logprobs(struct exchange *x, const struct front_block *b, struct buf *list);   /* a delta's: the list becomes what the front says instead */
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
 struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments; };
 int exchange_front_tool(struct exchange *x, const struct front_call *t, uint64_t *sequence, struct buf *out);
@@ -188,7 +198,7 @@ struct front_end { const char *const *finish; unsigned n; struct usage usage; ui
 int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out);
 int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out);
 /* The whole answer as one document. */
-struct gathered { unsigned choice; enum channel channel; struct buf text, id, name; };   /* channel TOOL_ARGS: a tool call, text its arguments */
+struct gathered { unsigned choice; enum channel channel; struct buf text, id, name, logprobs; };   /* channel TOOL_ARGS: a tool call, text its arguments */
 int exchange_front_whole(struct exchange *x, const struct front_end *end, const struct gathered *blocks, size_t n, struct buf *out);
 int exchange_front_respond(struct exchange *x, struct buf *out, struct failure *f);   /* 0, or -1: *f tells why not */
 /* The model's name as the client knows it; lives until the next call into Lua. */

@@ -19,7 +19,7 @@ struct front_job {
     const struct failure *failure;
     uint64_t *sequence;
     struct buf *out;
-    char **before, **after;
+    char **before, **after, **after_logprobs;
     bool may_refuse;
 };
 
@@ -47,11 +47,11 @@ static void push_end(lua_State *L, const struct front_end *end)   /* pushes: wor
     lua_pushinteger(L, (lua_Integer)end->tokens);
 }
 
-static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name } ... } */
+static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name, logprobs } ... } */
 {
     lua_createtable(L, (int)n, 0);
     for (size_t i = 0; i < n; i++) {
-        lua_createtable(L, 5, 0);
+        lua_createtable(L, 6, 0);
         lua_pushinteger(L, list[i].choice);
         lua_rawseti(L, -2, 1);
         lua_pushstring(L, list[i].channel == CHANNEL_TOOL_ARGS ? "tool" : channel_names[list[i].channel]);
@@ -62,6 +62,8 @@ static void push_gathered(lua_State *L, const struct gathered *list, size_t n)  
         lua_rawseti(L, -2, 4);
         push_buf(L, &list[i].name);
         lua_rawseti(L, -2, 5);
+        push_buf(L, &list[i].logprobs);
+        lua_rawseti(L, -2, 6);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -78,6 +80,10 @@ static int push_arguments(lua_State *L, const struct front_job *job)
         n += 3;
         if (job->block->text) {
             push_buf(L, job->block->text);
+            n++;
+        }
+        if (job->block->logprobs) {
+            push_buf(L, job->block->logprobs);
             n++;
         }
     }
@@ -117,7 +123,7 @@ static int front_entry(lua_State *L)                   /* (job) */
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, job->ref);
     lua_pushinteger(L, job->sequence ? (lua_Integer)*job->sequence : 0);
-    lua_call(L, 3 + push_arguments(L, job), 4);        /* job bytes before after sequence */
+    lua_call(L, 3 + push_arguments(L, job), 5);        /* job bytes before after sequence after_logprobs */
     if (job->may_refuse && lua_type(L, 2) != LUA_TSTRING) {
         lua_settop(L, 2);                              /* job verdict */
         return 1;
@@ -128,6 +134,8 @@ static int front_entry(lua_State *L)                   /* (job) */
     if (job->before && lua_type(L, 3) == LUA_TSTRING && lua_type(L, 4) == LUA_TSTRING) {
         *job->before = mem_string(lua_tostring(L, 3));
         *job->after = mem_string(lua_tostring(L, 4));
+        if (lua_type(L, 6) == LUA_TSTRING)
+            *job->after_logprobs = mem_string(lua_tostring(L, 6));
     }
     if (job->sequence && lua_isinteger(L, 5))
         *job->sequence = (uint64_t)lua_tointeger(L, 5);
@@ -154,12 +162,25 @@ int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out
     return job.ref == LUA_NOREF ? 0 : run(&job);
 }
 
-int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after)
+int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after, char **after_logprobs)
 {
-    struct front_job job = { .x = x, .what = "open", .ref = x->front->open_ref, .block = b, .sequence = sequence, .out = out, .before = before, .after = after };
+    struct front_job job = { .x = x, .what = "open", .ref = x->front->open_ref, .block = b, .sequence = sequence, .out = out,
+                             .before = before, .after = after, .after_logprobs = after_logprobs };
 
-    *before = *after = NULL;
+    *before = *after = *after_logprobs = NULL;
     return run(&job);
+}
+
+int exchange_front_logprobs(struct exchange *x, const struct front_block *b, struct buf *list)
+{
+    struct buf out = BUF_EMPTY;
+    struct front_job job = { .x = x, .what = "logprobs", .ref = x->front->logprobs_ref, .block = b, .out = &out };
+    int result = run(&job);
+
+    list->len = 0;
+    buf_append(list, out.data, out.len);
+    buf_free(&out);
+    return result;
 }
 
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out)

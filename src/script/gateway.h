@@ -35,7 +35,8 @@ extern const char *const channel_names[CHANNEL_COUNT];
 /* Places that a dialect declares in its events, in the order of lua/sluice/dialect.lua's M.places. */
 enum place {
     PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_USAGE_CACHED, PLACE_USAGE_REASONING,
-    PLACE_TOOLS, PLACE_MODEL, PLACE_CHOICE, PLACE_TOOL_INDEX, PLACE_TOOL_ARGUMENTS, PLACE_DONE, PLACE_COUNT
+    PLACE_TOOLS, PLACE_MODEL, PLACE_CHOICE, PLACE_TOOL_INDEX, PLACE_TOOL_ARGUMENTS, PLACE_LOGPROBS, PLACE_REFUSAL_LOGPROBS,
+    PLACE_DONE, PLACE_COUNT
 };
 enum tool_place { TOOL_INDEX, TOOL_ID, TOOL_NAME, TOOL_ARGUMENTS, TOOL_PLACE_COUNT };   /* in one item of PLACE_TOOLS */
 #define PLACES_MAX 96                                  /* of all kinds of a dialect's events together */
@@ -88,7 +89,7 @@ struct front {                                         /* what clients of a rout
     const char *finish_before, *finish_after;          /* around the finish reason, before `done`; NULL: this front does not tell it */
     const char *done;                                  /* `data: [DONE]\n\n` */
     /* What others say: functions, called at the edges of blocks only (lua/sluice/answer.lua). LUA_NOREF: not needed. */
-    int begin_ref, open_ref, close_ref, tool_ref, finish_ref, fault_ref;
+    int begin_ref, open_ref, close_ref, tool_ref, finish_ref, fault_ref, logprobs_ref;
     bool gather;                                       /* close_ref wants the whole text of its block */
     int whole_ref;                                     /* function(answer) -> the document for who does not stream; LUA_NOREF: all stream */
     int respond_ref;                                   /* function(req, names) -> a document; no model is asked */
@@ -166,6 +167,7 @@ struct filter {
     int unit_ref;                                      /* UNITS: function(ctx) -> unit, asked once a block; else LUA_NOREF */
     int when_ref;                                      /* function(ctx) -> whether it applies, asked once a block; else LUA_NOREF */
     bool judges;                                       /* UNITS: check, which returns nothing or a verdict */
+    bool keeps;                                        /* RAW, UNITS: text, which says that it never changes the text */
     size_t parallel;                                   /* judges: so many checks at a time [1] */
     bool optimistic;                                   /* judges: text leaves while its check runs */
     size_t max_hold;                                   /* bytes; default 64 KiB */

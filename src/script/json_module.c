@@ -84,6 +84,40 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
     return 1;
 }
 
+/* ---- JSON that is written already */
+
+static int json_raw(lua_State *L)                      /* sluice.json.raw(text) -> a value that encode writes as that text */
+{
+    size_t len;
+    const char *text = luaL_checklstring(L, 1, &len);
+
+    if (!utf8_valid(text, len) || !json_valid(text, len))
+        return luaL_argerror(L, 1, "it is not the JSON of one value");
+    lua_settop(L, 1);
+    lua_newuserdatauv(L, 0, 1);                        /* text raw */
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, VALUE_RAW);
+    return 1;
+}
+
+static int raw_text(lua_State *L)
+{
+    luaL_checkudata(L, 1, VALUE_RAW);
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+}
+
+static void open_raw(lua_State *L)
+{
+    luaL_newmetatable(L, VALUE_RAW);                   /* mt */
+    lua_pushcfunction(L, raw_text);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);                                     /* */
+}
+
 /* ---- the parts of a document, as they were written */
 
 static const char *trimmed(const char *from, const char *to, size_t *len)   /* without the blanks around it */
@@ -190,10 +224,11 @@ static int null_text(lua_State *L)
 int value_open_json(lua_State *L)
 {
     static const luaL_Reg list[] = { { "decode", json_decode }, { "encode", json_encode }, { "array", json_array }, { "order", json_order },
-                                     { "is_array", json_is_array }, { "checker", json_checker }, { NULL, NULL } };
+                                     { "is_array", json_is_array }, { "raw", json_raw }, { "checker", json_checker }, { NULL, NULL } };
     struct vm *vm = vm_of(L);
 
     open_checker(L);
+    open_raw(L);
     luaL_newlib(L, list);                              /* lib */
     lua_pushlightuserdata(L, NULL);                    /* lib null */
     lua_createtable(L, 0, 2);

@@ -49,6 +49,7 @@ static const struct front *front(struct loaded *o, lua_State *L)   /* front -> f
     f->gather = read_flag(L, "gather");
     f->finish_ref = read_reference(o, L, "finish");
     f->fault_ref = read_reference(o, L, "fault");
+    f->logprobs_ref = read_reference(o, L, "logprobs");
     f->whole_ref = read_reference(o, L, "whole");
     f->respond_ref = read_reference(o, L, "respond");
     f->read_ref = read_reference(o, L, "read");
@@ -134,6 +135,7 @@ static void filters(struct loaded *o, lua_State *L, struct route *r)
         f->unit_ref = read_reference(o, L, "unit_fn");
         f->when_ref = read_reference(o, L, "when");
         f->judges = read_flag(L, "judges");
+        f->keeps = read_flag(L, "keeps");
         f->parallel = (size_t)read_number(L, "parallel");
         f->optimistic = read_flag(L, "optimistic");
         f->channels = (unsigned)read_number(L, "channels");

@@ -13,7 +13,7 @@
 
 /* ---- the request */
 
-struct request_job { struct exchange *x; const struct model *model; bool may_pass; const struct buf *so_far; struct upstream_request *ret; struct buf value; };
+struct request_job { struct exchange *x; const struct model *model; const struct ask *ask; struct upstream_request *ret; struct buf value; };
 
 /* A text, a secret, a number, or a list of these: appended to `out`. */
 void exchange_flatten(lua_State *L, int idx, struct buf *out, const char *name)
@@ -88,17 +88,18 @@ static int request_entry(lua_State *L)                 /* (job) -> nothing, or t
         lua_rawgeti(L, LUA_REGISTRYINDEX, embeds ? d->embed_request_ref : d->request_ref);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->table_ref);
     lua_pushboolean(L, job->x->front->speaks && strcmp(job->x->front->speaks, d->name) == 0);
-    lua_pushboolean(L, job->may_pass);
+    lua_pushboolean(L, job->ask->may_pass);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->front->read_ref);
-    if (job->so_far)
-        lua_pushlstring(L, job->so_far->data, job->so_far->len);
+    if (job->ask->so_far)
+        lua_pushlstring(L, job->ask->so_far->data, job->ask->so_far->len);
     else
         lua_pushnil(L);
     if (job->model->prefill_ref == LUA_NOREF)
         lua_pushnil(L);
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->prefill_ref);
-    lua_call(L, 8, 6);                                 /* job path headers body pass stream n */
+    lua_pushstring(L, job->ask->changed_by);
+    lua_call(L, 9, 7);                                 /* job path headers body pass stream n logprobs */
     if (lua_type(L, 2) != LUA_TSTRING) {
         lua_settop(L, 2);
         return 1;
@@ -107,6 +108,7 @@ static int request_entry(lua_State *L)                 /* (job) -> nothing, or t
     ret->pass = lua_toboolean(L, 5);
     ret->stream = lua_toboolean(L, 6);
     ret->n = (unsigned)lua_tointeger(L, 7);
+    ret->logprobs = lua_toboolean(L, 8);
     read_headers(L, job);
     s = lua_tolstring(L, 4, &len);
     buf_append(&ret->body, s, len);
@@ -129,9 +131,9 @@ static void refused(struct exchange *x, struct call *c, const struct model *m, s
     verdict_free(&v);
 }
 
-int exchange_request(struct exchange *x, const struct model *m, bool may_pass, const struct buf *so_far, struct upstream_request *ret, struct failure *f)
+int exchange_request(struct exchange *x, const struct model *m, const struct ask *ask, struct upstream_request *ret, struct failure *f)
 {
-    struct request_job job = { x, m, may_pass, so_far, ret, BUF_EMPTY };
+    struct request_job job = { x, m, ask, ret, BUF_EMPTY };
     struct call c;
     int result = -1;
 

@@ -377,6 +377,13 @@ static const char *put(struct walk *w, int idx)
         w->depth--;
         return wrong;
     case LUA_TUSERDATA:
+        if (luaL_testudata(L, idx, VALUE_RAW)) {
+            lua_getiuservalue(L, idx, 1);              /* ... text */
+            s = lua_tolstring(L, -1, &len);
+            buf_append(w->out, s, len);
+            lua_pop(L, 1);
+            return NULL;
+        }
         return cannot(secret_value_read(L, idx, &len) ? "a secret" : "a userdata");
     default:
         snprintf(sentence, sizeof sentence, "a %s cannot be written as JSON", luaL_typename(L, idx));

@@ -12,6 +12,7 @@ const char *value_decode(lua_State *L, const char *json, size_t len);
 /* Appends the value at idx as JSON. NULL, or a sentence (valid until the next call): a function, a cycle, depth, NaN, bad UTF-8, mixed keys. Members in sorted order. */
 const char *value_encode(lua_State *L, int idx, struct buf *out);
 extern const char value_order_key;                     /* its address, in a metatable: the list of names that sluice.json.order was given */
+#define VALUE_RAW "sluice.raw"                         /* the metatable of what sluice.json.raw makes: a userdata whose value is the text */
 int value_json_parts(lua_State *L);                    /* host.json_parts(text) -> { name, raw, ... } of an object, { raw, ... } of an array; nil: neither, or no JSON */
 int value_open_json(lua_State *L);                     /* pushes the library sluice.json { decode, encode, null, array } */
 

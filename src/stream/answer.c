@@ -107,11 +107,14 @@ static void told(struct stream *s, size_t chars)
         answer_flush(s);
 }
 
-void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+static void tell(struct stream *s, const struct said *said)
 {
     const struct front *front = s->front;
+    enum channel channel = said->channel;
+    const char *text = said->text;
+    size_t len = said->len;
 
-    if (len == 0)
+    if (len == 0 && !said->logprobs)
         return;
     if (s->shadow) {                                   /* nobody hears it */
         shadow_said(s, text, len);
@@ -122,11 +125,13 @@ void answer_text(struct stream *s, unsigned choice, enum channel channel, const 
         return;
     }
     if (!s->streams) {
-        whole_text(s, choice, channel, text, len);
+        whole_text(s, said);
         return;
     }
     if (!front->content_before) {
-        told_text(s, choice, channel, text, len);
+        told_text(s, said);
+    } else if (len == 0) {
+        return;
     } else if (channel == CHANNEL_REASONING && !front->reasoning_before) {
         return;                                        /* this front cannot tell it */
     } else {
@@ -136,12 +141,17 @@ void answer_text(struct stream *s, unsigned choice, enum channel channel, const 
         else
             put_text(s, front->content_before, front->content_after, text, len);
     }
-    told(s, utf8_count(text, len));
+    told(s, utf8_count(text ? text : "", len));
+}
+
+void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+{
+    tell(s, &(struct said){ .choice = choice, .channel = channel, .text = text, .len = len });
 }
 
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len)
 {
-    answer_text(s, p->choice, p->channel, text, len);
+    tell(s, &(struct said){ .choice = p->choice, .channel = p->channel, .text = text, .len = len, .logprobs = s->logprobs ? logprobs_leave(s, p, len) : NULL });
     if (p->kind == PIECE_LAST && s->state < LOGGING && s->choices[p->choice].open && s->choices[p->choice].told == p->channel)
         told_block_end(s, p->choice);
 }

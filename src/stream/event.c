@@ -84,6 +84,12 @@ static void read_channel(struct stream *s, unsigned choice, enum channel c, cons
     piece_text(s, choice, c, off);
 }
 
+/* False: too much of it waits. */
+static bool read_logprobs(struct stream *s, unsigned choice, enum channel c, const struct json_token *t)
+{
+    return t->kind != JSON_ARRAY || logprobs_add(s, choice, c, t->bytes, t->len) == 0;
+}
+
 /* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
 static void set_finish(struct stream *s, unsigned choice, const char *bytes, size_t len)
 {
@@ -252,6 +258,9 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
         note_error(s, op);
         *why = REASON_UPSTREAM_ERROR;
         return false;
+    case OP_LOGPROBS:
+        *why = REASON_EVENT_TOO_LARGE;
+        return logprobs_add(s, choice, op->channel, op->text.data, op->text.len) == 0;
     case OP_MODEL:
     case OP_DONE:
         return true;
@@ -335,6 +344,9 @@ static bool is_done_mark(const struct stream *s, const char *data, size_t len)
     return *mark && len == strlen(mark) && memcmp(data, mark, len) == 0;
 }
 
+/* Then logprobs are of what it thinks, which no client is told of. */
+static bool is_thought_alone(const struct found *f) { return has_text(token(f, PLACE_REASONING)) && !has_text(token(f, PLACE_CONTENT)); }
+
 static enum source_got read_hot(struct stream *s, const struct found *f, enum reason *why)
 {
     int64_t number = whole_number(token(f, PLACE_CHOICE), 0);
@@ -353,6 +365,11 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
     read_channel(s, choice, CHANNEL_REASONING, token(f, PLACE_REASONING));
     read_channel(s, choice, CHANNEL_CONTENT, token(f, PLACE_CONTENT));
     read_channel(s, choice, CHANNEL_REFUSAL, token(f, PLACE_REFUSAL));
+    if (s->logprobs && !is_thought_alone(f) &&
+        (!read_logprobs(s, choice, CHANNEL_CONTENT, token(f, PLACE_LOGPROBS)) || !read_logprobs(s, choice, CHANNEL_REFUSAL, token(f, PLACE_REFUSAL_LOGPROBS)))) {
+        *why = REASON_EVENT_TOO_LARGE;
+        return SOURCE_FAILED;
+    }
     if (token(f, PLACE_FINISH)->kind == JSON_STRING)
         set_finish(s, choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     if (s->finish_seen)

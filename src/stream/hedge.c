@@ -120,19 +120,21 @@ void hedge_refused(struct stream *s)
     restore(s);
 }
 
-static int ask(struct stream *s, struct rival *r)
+static int ask_rival(struct stream *s, struct rival *r)
 {
     struct upstream_request want = { 0 };
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &r->model->clocks, *routes = &s->route->clocks;
+    const struct ask ask = { .may_pass = source_may_pass(s), .changed_by = logprobs_changed_by(s) };
     int failed;
 
-    if (exchange_request(&s->exchange, r->model, source_may_pass(s), NULL, &want, &f) != 0) {
+    if (exchange_request(&s->exchange, r->model, &ask, &want, &f) != 0) {
         failure_free(&f);
         return -1;
     }
     r->pass = want.pass;
     r->document = !want.stream;
+    r->logprobs = want.logprobs;
     r->n = want.n;
     failed = s->host->attempt(s->owner, r->which, &want, r->model->ca, mine->connect ? mine->connect : routes->connect);
     upstream_request_free(&want);
@@ -143,7 +145,7 @@ void hedge_ready(struct stream *s)
 {
     struct rival *r = &s->rival;
 
-    if (ask(s, r) != 0) {
+    if (ask_rival(s, r) != 0) {
         hedge_refused(s);
         return;
     }
@@ -264,6 +266,7 @@ void hedge_takes_over(struct stream *s, enum reason why)
     s->retry_after = -1;
     s->pass = r.pass;
     s->document = r.document;
+    s->logprobs = r.logprobs;
     source_choices(s, r.n);
     s->usage_wanted = r.pass && exchange_wants_usage(&s->exchange);
     s->trying = s->hedging = true;

@@ -12,7 +12,8 @@
  *     window.c   the beginning of an answer is held back for a while (prerelease)
  *     services.c calls of services for whatever runs        beside.c   calls beside the stream: gate.c (beside the model), check.c (beside the text)
  *     policies.c who takes part, who failed                 shadow.c   policies in monitor mode
- *     tools.c    tool calls, gathered until they are whole   trace.c    the time line, for who looks
+ *     tools.c    tool calls, gathered until they are whole   logprobs.c what the model says of its tokens
+ *     trace.c    the time line, for who looks
  *
  * Each feed does its work and ends with `settle`, which alone may let go of the stream.
  */
@@ -69,7 +70,9 @@ struct choice {
     enum channel told;
     unsigned index;                                    /* of that block, among all of the answer */
     char *before, *after;                              /* what the front says around a delta of it; NULL: the front cannot tell this channel */
-    struct buf said;                                   /* its text so far, for a front that gathers */
+    char *after_logprobs;                              /* the same behind a delta that has logprobs; NULL: the front cannot tell them */
+    struct buf said, said_logprobs;                    /* its text so far, for a front that gathers; and its logprobs, a comma between two */
+    struct logprobs *logprobs;                         /* logprobs.c; NULL: none */
 };
 
 /* What one filter holds of one channel's block. */
@@ -120,7 +123,7 @@ struct rival {
     size_t plan_at;
     struct pick pick;                                  /* its place */
     unsigned number, which;                            /* of the tries; of the upstreams */
-    bool pass, document;
+    bool pass, document, logprobs;
     unsigned n;                                        /* choices that were asked for */
     bool open, useful;                                 /* useful: text or a tool call came */
     enum reason ended_why;                             /* when it is not open any more */
@@ -193,6 +196,7 @@ struct stream {
     unsigned ended_choices;                            /* at the end: those whose blocks have ended */
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
+    bool logprobs;                                     /* the client and the policies want them */
     struct kept_head head;                             /* the response hooks have not seen it */
     bool unexpected;                                   /* the answer is of another type than asked for */
     int refused;                                       /* the upstream's status that is no 200: its body is being read; 0: none */
@@ -414,6 +418,13 @@ void tool_whole(struct stream *s);                     /* its arguments have pas
 void tool_leaves(struct stream *s);                    /* ... and the hooks */
 void tools_free(struct stream *s);
 
+/* logprobs.c: they do nothing where s->logprobs is off. */
+int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len);   /* of the text that came just before, a JSON list; -1: too much waits */
+void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len);   /* so much text came */
+const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len);   /* ... and leaves: what leaves with it, a comma between two; NULL: nothing */
+void logprobs_free(struct choice *c);
+const char *logprobs_changed_by(const struct stream *s);               /* the policy whose filter may change the text that they tell of; NULL: none */
+
 /* piece.c */
 void pieces_begin(struct stream *s);                   /* none yet */
 void piece_add(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len);
@@ -520,13 +531,14 @@ void window_release(struct stream *s);                 /* it leaves now, and wha
 void window_drop(struct stream *s);                    /* what is held is forgotten */
 
 /* told.c: fronts with functions. Each may fail the stream. */
-void told_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
+struct said { unsigned choice; enum channel channel; const char *text; size_t len; const struct buf *logprobs; };   /* a delta; logprobs: NULL: none */
+void told_text(struct stream *s, const struct said *said);
 void told_block_end(struct stream *s, unsigned choice);
 void told_tool(struct stream *s, const struct front_call *call);
 bool told_finish(struct stream *s);                    /* false: it failed the stream */
 
 /* whole.c: an answer that becomes one document. */
-void whole_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
+void whole_text(struct stream *s, const struct said *said);
 void whole_tool(struct stream *s, const struct front_call *call);
 bool whole_send(struct stream *s);                     /* the answer is complete: a reply; false: it failed the stream */
 void whole_free(struct stream *s);

@@ -73,6 +73,7 @@ void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off)
         return;
     enter_block(s, choice, c);
     piece_add(s, PIECE_TEXT, choice, c, off, len);
+    logprobs_text(s, choice, c, len);
     piece_of_text(s);
 }
 
@@ -88,6 +89,7 @@ static void end_choice(struct stream *s, unsigned choice)
         utf8_mend_end(&c->mender[channel], &s->texts);
         enter_block(s, choice, channel);
         piece_add(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
+        logprobs_text(s, choice, channel, s->texts.len - off);
     }
     end_block(s, choice);
 }

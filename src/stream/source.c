@@ -177,8 +177,11 @@ static void drop_choices(struct stream *s)
 {
     for (unsigned i = 0; i < s->n_choices; i++) {
         free(s->choices[i].before);
-        buf_free(&s->choices[i].said);
         free(s->choices[i].after);
+        free(s->choices[i].after_logprobs);
+        buf_free(&s->choices[i].said);
+        buf_free(&s->choices[i].said_logprobs);
+        logprobs_free(&s->choices[i]);
     }
     if (s->choices != &s->one)
         free(s->choices);
@@ -209,14 +212,16 @@ void source_start(struct stream *s)
     struct buf so_far;
     struct failure f = { .retry_after = -1 };
     const struct clocks *mine = &s->model->clocks, *routes = &s->route->clocks;
+    const struct ask ask = { .may_pass = source_may_pass(s), .so_far = continue_text(s, &so_far) ? &so_far : NULL, .changed_by = logprobs_changed_by(s) };
 
-    if (exchange_request(&s->exchange, s->model, source_may_pass(s), continue_text(s, &so_far) ? &so_far : NULL, &want, &f) != 0) {
+    if (exchange_request(&s->exchange, s->model, &ask, &want, &f) != 0) {
         stream_fail_with(s, f.status < 500 ? REASON_REJECTED : REASON_POLICY_ERROR, &f);
         return;
     }
     if (!s->continued)
         source_choices(s, want.n);
     s->pass = want.pass;
+    s->logprobs = want.logprobs;
     s->document = !want.stream || s->front->operation == OPERATION_EMBED;
     s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
@@ -404,7 +409,7 @@ void source_renew(struct stream *s)
     }
     s->op_at = 0;
     s->ended_choices = 0;
-    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->reply.on = false;
+    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->logprobs = s->reply.on = false;
     s->useful = s->unexpected = s->hedging = false;
     s->refused = 0;
     s->usage = (struct usage){ -1, -1, -1, -1 };

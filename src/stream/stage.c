@@ -141,6 +141,15 @@ static void took_raw(struct stream *s, struct held *h, const struct filter_resul
     buf_append(&s->moved_text, r->moved, r->moved_len);
 }
 
+/* changes = false: what it returned is what it was shown. */
+static bool broke_its_word(const struct stream *s, const struct filter_result *r, const char *shown, size_t len)
+{
+    if (!stage_filter(s)->keeps || r->kind != FILTER_TEXT)
+        return false;
+    return r->moved_len || r->released_len + r->held_len != len || memcmp(shown, r->released_len ? r->released : shown, r->released_len) != 0 ||
+           memcmp(shown + r->released_len, r->held_len ? r->held : shown + r->released_len, r->held_len) != 0;
+}
+
 /* What stands in place of a match within the JSON of tool arguments must be escaped as its strings are. */
 static void put_replacement(struct stream *s, enum channel c, const char *text, size_t len)
 {
@@ -200,6 +209,10 @@ enum pass stage_took(struct stream *s, const struct piece *p, struct held *h, en
     if (r.moved_len > 0 && p->channel != CHANNEL_CONTENT) {
         call_finish(&s->call);
         return failed(s, h, "returned text for the reasoning channel, which only a filter on content may");
+    }
+    if (broke_its_word(s, &r, h->scan.text.data ? h->scan.text.data + s->shown_from : "", s->shown_to - s->shown_from)) {
+        call_finish(&s->call);
+        return failed(s, h, "says changes = false, and changed the text");
     }
     if (raw)
         took_raw(s, h, &r, last);

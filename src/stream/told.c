@@ -1,9 +1,10 @@
 /* Fronts with functions: Lua is asked where a block of text begins and ends, for a tool call and at the end; the deltas between pass here, between the
- * bytes that the front gave for its block. "\1" in these bytes is the number of the event.
+ * bytes that the front gave for its block. "\1" in these bytes is the number of the event, "\2" the list of the delta's logprobs.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "script/vm.h"
 #include "stream/inside.h"
 #include "wire/json.h"
 
@@ -17,22 +18,28 @@ static void forget_block(struct choice *c)
 {
     free(c->before);
     free(c->after);
-    c->before = c->after = NULL;
+    free(c->after_logprobs);
+    c->before = c->after = c->after_logprobs = NULL;
     c->open = false;
 }
 
 void told_block_end(struct stream *s, unsigned choice)
 {
     struct choice *c = &s->choices[choice];
-    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index, .text = s->front->gather ? &c->said : NULL };
+    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index };
     bool told = c->before != NULL;
 
     if (!c->open)
         return;
+    if (s->front->gather) {
+        b.text = &c->said;
+        b.logprobs = &c->said_logprobs;
+    }
     forget_block(c);
     if (told && exchange_front_close(&s->exchange, &b, &s->sequence, &s->out) != 0)
         stream_fail(s, REASON_INTERNAL);
     buf_free(&c->said);
+    buf_free(&c->said_logprobs);
 }
 
 /* False: the stream has failed. */
@@ -52,7 +59,7 @@ static bool open_block(struct stream *s, unsigned choice, enum channel channel)
     c->open = true;
     c->told = channel;
     c->index = b.index;
-    if (exchange_front_open(&s->exchange, &b, &s->sequence, &s->out, &c->before, &c->after) != 0) {
+    if (exchange_front_open(&s->exchange, &b, &s->sequence, &s->out, &c->before, &c->after, &c->after_logprobs) != 0) {
         stream_fail(s, REASON_INTERNAL);
         return false;
     }
@@ -60,27 +67,65 @@ static bool open_block(struct stream *s, unsigned choice, enum channel channel)
     return true;
 }
 
-static void put_framing(struct stream *s, const char *bytes)
+static void put_framing(struct stream *s, const char *bytes, const struct buf *logprobs)
 {
     const char *mark;
 
-    while ((mark = strchr(bytes, '\1')) != NULL) {
+    while ((mark = strpbrk(bytes, "\1\2")) != NULL) {
         buf_append(&s->out, bytes, (size_t)(mark - bytes));
-        buf_printf(&s->out, "%llu", (unsigned long long)s->sequence++);
+        if (*mark == '\1')
+            buf_printf(&s->out, "%llu", (unsigned long long)s->sequence++);
+        else if (logprobs)
+            buf_append(&s->out, logprobs->data, logprobs->len);
         bytes = mark + 1;
     }
     buf_puts(&s->out, bytes);
 }
 
-void told_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+/* As the front writes them: a list, or what its `logprobs` makes of one. False: the stream has failed. */
+static bool shape_logprobs(struct stream *s, const struct said *said, struct buf *to)
 {
-    if (!open_block(s, choice, channel) || !s->choices[choice].before)
+    struct front_block b = { .choice = said->choice, .channel = said->channel, .index = s->choices[said->choice].index };
+
+    buf_putc(to, '[');
+    buf_append(to, said->logprobs->data, said->logprobs->len);
+    buf_putc(to, ']');
+    if (s->front->logprobs_ref == LUA_NOREF)
+        return true;
+    b.logprobs = to;
+    if (exchange_front_logprobs(&s->exchange, &b, to) == 0)
+        return true;
+    stream_fail(s, REASON_INTERNAL);
+    return false;
+}
+
+static void gather(struct choice *c, const struct said *said)
+{
+    buf_append(&c->said, said->text, said->len);
+    if (!said->logprobs)
+        return;
+    if (c->said_logprobs.len)
+        buf_putc(&c->said_logprobs, ',');
+    buf_append(&c->said_logprobs, said->logprobs->data, said->logprobs->len);
+}
+
+void told_text(struct stream *s, const struct said *said)
+{
+    struct choice *c = &s->choices[said->choice];
+    struct buf list = BUF_EMPTY;
+    bool with;
+
+    if (!open_block(s, said->choice, said->channel) || !c->before)
         return;
     if (s->front->gather)
-        buf_append(&s->choices[choice].said, text, len);
-    put_framing(s, s->choices[choice].before);
-    json_put_string(&s->out, text, len);
-    put_framing(s, s->choices[choice].after);
+        gather(c, said);
+    with = said->logprobs && c->after_logprobs;
+    if (with ? shape_logprobs(s, said, &list) : said->len > 0) {
+        put_framing(s, c->before, NULL);
+        json_put_string(&s->out, said->text ? said->text : "", said->len);
+        put_framing(s, with ? c->after_logprobs : c->after, &list);
+    }
+    buf_free(&list);
 }
 
 void told_tool(struct stream *s, const struct front_call *call)

@@ -37,10 +37,18 @@ static bool has_room(struct stream *s, size_t len)
     return false;
 }
 
-void whole_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
+void whole_text(struct stream *s, const struct said *said)
 {
-    if (has_room(s, len))
-        buf_append(&block(s, choice, channel)->text, text, len);
+    struct gathered *g;
+
+    if (!has_room(s, said->len + (said->logprobs ? said->logprobs->len : 0)))
+        return;
+    g = block(s, said->choice, said->channel);
+    buf_append(&g->text, said->text, said->len);
+    if (said->logprobs && g->logprobs.len)
+        buf_putc(&g->logprobs, ',');
+    if (said->logprobs)
+        buf_append(&g->logprobs, said->logprobs->data, said->logprobs->len);
 }
 
 void whole_tool(struct stream *s, const struct front_call *call)
@@ -92,6 +100,7 @@ void whole_free(struct stream *s)
 {
     for (size_t i = 0; i < s->n_gathered; i++) {
         buf_free(&s->gathered[i].text);
+        buf_free(&s->gathered[i].logprobs);
         buf_free(&s->gathered[i].name);
         buf_free(&s->gathered[i].id);
     }

@@ -17,11 +17,11 @@ local LEAST_BUDGET = 1024
 -- Asked for in OpenAI's words, with no word for it there. `system` and its like would pass by what policies saw.
 local CANNOT = {
   "n", "logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty", "seed", "prediction", "audio", "modalities", "verbosity",
-  "web_search_options", "functions", "function_call", "system", "messages", "model", "tools", "stream",
+  "web_search_options", "functions", "function_call", "system", "messages", "model", "tools", "stream", "include", "truncation", "max_tool_calls",
 }
 
 -- Records of OpenAI's own, which change no answer: not told.
-local BOOKKEEPING = { "metadata", "store", "stream_options", "prompt_cache_key", "prompt_cache_retention", "safety_identifier" }
+local BOOKKEEPING = { "metadata", "store", "stream_options", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "reasoning_summary" }
 
 -- Told under other names.
 local TRANSLATED = {

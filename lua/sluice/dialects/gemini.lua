@@ -35,7 +35,7 @@ M.provider = {
   places = { content = "candidates[0].content.parts[0].text", choice = "candidates[0].index", error = "error", model = "modelVersion" },
 
   rare = { "candidates[0].finishReason", "candidates[0].content.parts[1]", "candidates[1]", "candidates[0].content.parts[0].thought",
-    "candidates[0].content.parts[0].functionCall", "promptFeedback.blockReason" },
+    "candidates[0].content.parts[0].functionCall", "candidates[0].logprobsResult", "promptFeedback.blockReason" },
   finish_words = finish_words,
 }
 for _, name in ipairs(UNTOLD) do M.provider.rare[#M.provider.rare + 1] = "candidates[0].content.parts[0]." .. name end
@@ -59,12 +59,32 @@ local function tell_part(out, part, choice, new_id)
   end
 end
 
+-- Google's { token, tokenId, logProbability } as OpenAI's.
+local function tokens_of(list)
+  local out = {}
+  for i, v in ipairs(object(list)) do
+    local token = object(v)
+    out[i] = { token = text(token.token) or "", logprob = tonumber(token.logProbability) or 0 }
+  end
+  return out
+end
+
+-- What was chosen, and beside each what else might have been.
+local function tell_logprobs(out, result, choice)
+  local list = tokens_of(result.chosenCandidates)
+  for i, token in ipairs(list) do token.top_logprobs = tokens_of(object(object(result.topCandidates)[i]).candidates) end
+  if #list > 0 then out:logprobs("content", list, choice) end
+end
+
 -- False: the answer is over, with an error. That a STOP after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other events.
 local function tell_candidate(out, candidate, event)
   local choice = math.tointeger(candidate.index) or 0
+  local said = false
   for i, part in ipairs(object(object(candidate.content).parts)) do
+    said = said or (text(object(part).text) ~= nil and part.thought ~= true)
     if tell_part(out, object(part), choice, function() return id_for(event, choice, i) end) == false then return false end
   end
+  if said and set(candidate.logprobsResult) then tell_logprobs(out, object(candidate.logprobsResult), choice) end
   local reason = text(candidate.finishReason)
   if reason and FAILED[reason] then
     out:error { code = "upstream_error", message = text(candidate.finishMessage) or ("The model ended with %s."):format(reason) }

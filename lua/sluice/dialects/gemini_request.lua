@@ -5,7 +5,6 @@
 --   - An https image is named by its address, which Google fetches by itself (2.5 and later; older models refuse it with a sentence of Google's).
 --   - The thought signatures that Gemini 3 wants back with its own tool calls have no place in OpenAI's messages. One that a client kept as Google's own
 --     OpenAI endpoint spells it is passed on; without one the word is sent that Google names for calls from elsewhere.
---   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
 local told = require "sluice.dialects.told"
@@ -256,6 +255,16 @@ function say.reasoning_effort(job, v)
   else
     job.config.thinkingConfig = { thinkingLevel = v:upper(), includeThoughts = true }
   end
+end
+
+function say.logprobs(job, v)
+  if type(v) ~= "boolean" then return false end
+  job.config.responseLogprobs = v
+end
+
+function say.top_logprobs(job, v)
+  if job.params.logprobs ~= true then return invalid(job, "top_logprobs", "needs logprobs = true") end
+  job.config.logprobs = v
 end
 
 function say.service_tier(job, v)

@@ -6,7 +6,6 @@
 -- What was decided where the two APIs differ:
 --   - The texts of one message are joined by line breaks, its images stand beside them: Ollama knows no order between the two.
 --   - tool_choice = "none" leaves the tools out; that a tool must be called cannot be told.
---   - logprobs are refused: the model would tell them, but no answer here has a place for them.
 local sluice = require "sluice"
 local embedding = require "sluice.dialects.embedding"
 local shared = require "sluice.dialects.shared"
@@ -172,6 +171,17 @@ function say.reasoning_effort(job, v)
   job.body.think = EFFORTS[v]
 end
 
+function say.logprobs(job, v)
+  if type(v) ~= "boolean" then return false end
+  job.body.logprobs = v
+end
+
+-- Without logprobs Ollama would pass over it.
+function say.top_logprobs(job, v)
+  if job.params.logprobs ~= true then return invalid(job, "top_logprobs", "needs logprobs = true") end
+  job.body.top_logprobs = v
+end
+
 function say.tool_choice(job, v)
   if v == "none" then job.no_tools = true return end
   return v == "auto"
@@ -188,7 +198,7 @@ M.provider = {
   framing = "ndjson",
 
   places = {
-    content = "message.content", reasoning = "message.thinking", finish = "done_reason", error = "error", model = "model",
+    content = "message.content", reasoning = "message.thinking", logprobs = "logprobs", finish = "done_reason", error = "error", model = "model",
     usage_input = "prompt_eval_count", usage_output = "eval_count",
   },
   rare = { "message.tool_calls" },
@@ -217,7 +227,10 @@ function M.provider.event(event, out)
   local message = object(event.message)
   if text(event.model) then out:model(event.model) end
   if text(message.thinking) and message.thinking ~= "" then out:text("reasoning", message.thinking) end
-  if text(message.content) and message.content ~= "" then out:text("content", message.content) end
+  if text(message.content) and message.content ~= "" then
+    out:text("content", message.content)
+    if is_array(event.logprobs) then out:logprobs("content", event.logprobs) end
+  end
   for i, call in ipairs(object(message.tool_calls)) do
     local f = object(object(call)["function"])
     if text(f.name) then

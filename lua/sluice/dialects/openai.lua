@@ -31,6 +31,8 @@ M.provider = {
     content         = "choices[0].delta.content",
     reasoning       = "choices[0].delta.reasoning_content",
     refusal         = "choices[0].delta.refusal",
+    logprobs         = "choices[0].logprobs.content",
+    refusal_logprobs = "choices[0].logprobs.refusal",
     finish          = "choices[0].finish_reason",
     tool_calls      = "choices[0].delta.tool_calls",
     error           = "error",
@@ -71,6 +73,10 @@ local function told_choice(c, out)
   local pieces = { reasoning = text(delta.reasoning_content) or text(delta.reasoning), content = text(delta.content), refusal = text(delta.refusal) }
   for _, channel in ipairs { "reasoning", "content", "refusal" } do
     if pieces[channel] then out:text(channel, pieces[channel], choice) end
+  end
+  local logprobs = table_of(c.logprobs)
+  for _, channel in ipairs { "content", "refusal" } do
+    if json.is_array(logprobs[channel]) and (pieces[channel] or not pieces.reasoning) then out:logprobs(channel, logprobs[channel], choice) end
   end
   for _, v in ipairs(table_of(delta.tool_calls)) do
     local call = table_of(v)
@@ -126,13 +132,10 @@ local function unsupported(name) return sluice.reject(400, "param_not_supported"
 -- member of their type's name, as chat's have; unknown ones are the server's.
 local BUILT_IN = common.set_of [[web_search web_search_preview file_search code_interpreter computer computer_use_preview image_generation mcp local_shell shell apply_patch
   tool_search custom namespace]]
-local OFFERS = common.set_of "reasoning.encrypted_content message.output_text.logprobs"
 
 local function from_responses(req, body)
   if req.dialect == "openai" then return end
-  for _, name in ipairs(table_of(body.include)) do
-    if not OFFERS[name] then return unsupported "include" end
-  end
+  if body.include ~= nil and not shared.only_offers(body.include) then return unsupported "include" end
   if body.truncation ~= nil and body.truncation ~= "disabled" then return unsupported "truncation" end
   if body.max_tool_calls ~= nil then return unsupported "max_tool_calls" end
   body.include, body.truncation, body.reasoning_summary = nil, nil, nil

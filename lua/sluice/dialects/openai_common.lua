@@ -140,17 +140,24 @@ function M.choices(answer)
   return n
 end
 
--- All text of one channel of a choice, and its tool calls.
+-- Two lists of JSON that is written already, as one.
+function M.joined(a, b)
+  if not (a and b) then return a or b end
+  return json.raw(("%s,%s"):format(tostring(a):sub(1, -2), tostring(b):sub(2)))
+end
+
+-- All text of each channel of a choice, its tool calls, and what its channels have of logprobs.
 function M.said(answer, choice)
-  local texts, calls = {}, {}
+  local texts, calls, logprobs = {}, {}, {}
   for _, block in ipairs(answer.blocks) do
     if block.choice == choice and block.tool then
       calls[#calls + 1] = block.tool
     elseif block.choice == choice then
       texts[block.channel] = (texts[block.channel] or "") .. block.text
+      logprobs[block.channel] = M.joined(logprobs[block.channel], block.logprobs)
     end
   end
-  return texts, calls
+  return texts, calls, logprobs
 end
 
 return M

@@ -21,10 +21,9 @@ end
 
 -- Members that chat models have no word for, and the values that mean nothing.
 local REFUSED = {
-  suffix   = function(v) return v == "" end,
-  echo     = function(v) return v == false end,
-  best_of  = function(v) return v == 1 end,
-  logprobs = function() return false end,
+  suffix  = function(v) return v == "" end,
+  echo    = function(v) return v == false end,
+  best_of = function(v) return v == 1 end,
 }
 
 local TAKEN = common.set_of "prompt suffix echo best_of logprobs"
@@ -37,6 +36,10 @@ M.front.read = common.refusing(function(req)
   end
   req.messages = { { role = "user", content = prompt_of(body.prompt) } }
   common.common(req, body, TAKEN)
+  local logprobs = common.given(body.logprobs)
+  if logprobs == nil then return end
+  if math.type(logprobs) ~= "integer" or logprobs < 0 then common.refuse "'logprobs' must be a whole number: so many tokens beside the one that was chosen" end
+  req.params.logprobs, req.params.top_logprobs = true, logprobs > 0 and logprobs or nil
 end)
 
 -- ---- telling
@@ -48,14 +51,31 @@ local function chunk(answer, rest)
   return answer.chunk .. rest .. "}\n\n"
 end
 
-local function choice(index, text, finish)
-  return ('[{"text":%s,"index":%d,"logprobs":null,"finish_reason":%s}]'):format(text, index, finish and json.encode(finish) or "null")
+local function choice(index, text, finish, logprobs)
+  return ('[{"text":%s,"index":%d,"logprobs":%s,"finish_reason":%s}]'):format(text, index, logprobs or "null", finish and json.encode(finish) or "null")
 end
 
 function M.front.open(answer, block)
   if block.channel == "reasoning" then return nil end
-  local before, after = chunk(answer, choice(block.choice, "\1")):match "^(.-)\1(.*)$"
-  return "", before, after
+  local function around(logprobs) return chunk(answer, choice(block.choice, "\1", nil, logprobs)):match "^(.-)\1(.*)$" end
+  local before, after = around()
+  return "", before, after, answer.logprobs and select(2, around "\2") or nil
+end
+
+local LEGACY = { "tokens", "token_logprobs", "top_logprobs", "text_offset" }
+
+-- Four lists for what is one now. An offset is where the token begins, in characters of the choice's text.
+function M.front.logprobs(answer, list, block)
+  local out = { tokens = json.array {}, token_logprobs = json.array {}, top_logprobs = json.array {}, text_offset = json.array {} }
+  answer.offsets = answer.offsets or {}
+  for i, item in ipairs(list) do
+    local at = answer.offsets[block.choice] or 0
+    local top = {}
+    for _, other in ipairs(item.top_logprobs) do top[other.token] = other.logprob end
+    out.tokens[i], out.token_logprobs[i], out.top_logprobs[i], out.text_offset[i] = item.token, item.logprob, top, at
+    answer.offsets[block.choice] = at + (utf8.len(item.token) or #item.token)
+  end
+  return json.order(out, LEGACY)
 end
 
 function M.front.finish(answer)
@@ -69,9 +89,11 @@ end
 function M.front.whole(answer)
   local choices = json.array {}
   for i = 0, common.choices(answer) - 1 do
-    local texts = common.said(answer, i)
+    local texts, _, logprobs = common.said(answer, i)
+    local list = common.joined(logprobs.content, logprobs.refusal)
     choices[i + 1] = json.order({
-      text = (texts.content or "") .. (texts.refusal or ""), index = i, logprobs = json.null, finish_reason = answer.finish[i] or "stop",
+      text = (texts.content or "") .. (texts.refusal or ""), index = i,
+      logprobs = list and M.front.logprobs(answer, json.decode(tostring(list)), { choice = i }) or json.null, finish_reason = answer.finish[i] or "stop",
     }, { "text", "index", "logprobs", "finish_reason" })
   end
   return json.order({

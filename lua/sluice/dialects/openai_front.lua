@@ -96,8 +96,8 @@ local function chunk(answer, choices, usage)
   return answer.chunk .. choices .. "}\n\n"
 end
 
-local function choice(index, delta, finish)
-  return ('[{"index":%d,"delta":%s,"logprobs":null,"finish_reason":%s}]'):format(index, delta, finish and json.encode(finish) or "null")
+local function choice(index, delta, finish, logprobs)
+  return ('[{"index":%d,"delta":%s,"logprobs":%s,"finish_reason":%s}]'):format(index, delta, logprobs or "null", finish and json.encode(finish) or "null")
 end
 
 function M.begin(answer)
@@ -108,10 +108,14 @@ end
 
 local DELTAS = { content = "content", reasoning = "reasoning_content", refusal = "refusal" }
 
+local LOGPROBS = { content = '{"content":\2,"refusal":null}', refusal = '{"content":null,"refusal":\2}' }
+
 function M.open(answer, block)
-  local whole = chunk(answer, choice(block.choice, ('{"%s":\1}'):format(DELTAS[block.channel])))
-  local before, after = whole:match "^(.-)\1(.*)$"
-  return "", before, after
+  local function around(logprobs)
+    return chunk(answer, choice(block.choice, ('{"%s":\1}'):format(DELTAS[block.channel]), nil, logprobs)):match "^(.-)\1(.*)$"
+  end
+  local before, after = around()
+  return "", before, after, answer.logprobs and LOGPROBS[block.channel] and select(2, around(LOGPROBS[block.channel])) or nil
 end
 
 local CALL = { "index", "id", "type", "function" }
@@ -137,14 +141,15 @@ local CHOICE = { "index", "message", "logprobs", "finish_reason" }
 local MESSAGE = { "role", "content", "reasoning_content", "refusal", "tool_calls" }
 
 local function whole_choice(answer, index)
-  local texts, calls = common.said(answer, index)
+  local texts, calls, logprobs = common.said(answer, index)
   local told
   for i, call in ipairs(calls) do
     told = told or json.array {}
     told[i] = told_call(call.id, call.name, call.arguments)
   end
   return json.order({
-    index = index, logprobs = json.null, finish_reason = answer.finish[index] or "stop",
+    index = index, logprobs = next(logprobs) and { content = logprobs.content or json.null, refusal = logprobs.refusal or json.null } or json.null,
+    finish_reason = answer.finish[index] or "stop",
     message = json.order({
       role = "assistant", content = texts.content or json.null, refusal = texts.refusal or json.null, reasoning_content = texts.reasoning, tool_calls = told,
     }, MESSAGE),

@@ -23,7 +23,7 @@ M.provider = {
     ["response.in_progress"]                  = { model = "response.model" },
     ["response.completed"]                    = { model = "response.model" },
     ["response.incomplete"]                   = { model = "response.model" },
-    ["response.output_text.delta"]            = { content = "delta" },
+    ["response.output_text.delta"]            = { content = "delta", logprobs = "logprobs" },
     ["response.refusal.delta"]                = { refusal = "delta" },
     ["response.reasoning_summary_text.delta"] = { reasoning = "delta" },
     ["response.reasoning_text.delta"]         = { reasoning = "delta" },

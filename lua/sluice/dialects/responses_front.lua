@@ -71,10 +71,11 @@ local function event(answer, kind, members)
   return ("event: %s\ndata: %s\n\n"):format(kind, json.encode(json.order(members, EVENT)))
 end
 
--- What stands around each text of a part; \1 is where C writes the number.
-local function framing(kind, places, more)
+-- What stands around each text of a part, and behind one that has logprobs; \1 is where C writes the number, \2 the logprobs.
+local function framing(kind, places, more, more_with_logprobs)
   local members = json.encode(json.order(places, EVENT)):sub(2, -2)
-  return ('event: %s\ndata: {"type":"%s","sequence_number":\1,%s,"delta":'):format(kind, kind, members), (more or "") .. "}\n\n"
+  return ('event: %s\ndata: {"type":"%s","sequence_number":\1,%s,"delta":'):format(kind, kind, members), (more or "") .. "}\n\n",
+    more_with_logprobs and more_with_logprobs .. "}\n\n"
 end
 
 function M.begin(answer)
@@ -102,7 +103,7 @@ end
 local PART = { "type", "text", "refusal", "annotations", "logprobs" }
 
 local part_of = {
-  content = function(text) return json.order({ type = "output_text", text = text, annotations = json.array {}, logprobs = json.array {} }, PART) end,
+  content = function(text, logprobs) return json.order({ type = "output_text", text = text, annotations = json.array {}, logprobs = logprobs or json.array {} }, PART) end,
   refusal = function(text) return json.order({ type = "refusal", refusal = text }, PART) end,
   reasoning = function(text) return json.order({ type = "summary_text", text = text }, PART) end,
 }
@@ -147,7 +148,7 @@ function close.reasoning(answer, block)
 end
 
 local KINDS = {
-  content = { delta = "response.output_text.delta", done = "response.output_text.done", text = "text", after = ',"logprobs":[]' },
+  content = { delta = "response.output_text.delta", done = "response.output_text.done", text = "text", after = ',"logprobs":[]', after_logprobs = ',"logprobs":\2' },
   refusal = { delta = "response.refusal.delta", done = "response.refusal.done", text = "refusal" },
 }
 
@@ -161,14 +162,16 @@ local function open_part(answer, block)
   local m = answer.message
   local places = { item_id = m.id, output_index = #answer.output, content_index = #m.parts }
   out = out .. event(answer, "response.content_part.added", { item_id = m.id, output_index = #answer.output, content_index = #m.parts, part = part_of[block.channel] "" })
-  return out, framing(KINDS[block.channel].delta, places, KINDS[block.channel].after)
+  local kind = KINDS[block.channel]
+  return out, framing(kind.delta, places, kind.after, answer.logprobs and kind.after_logprobs)
 end
 
 local function close_part(answer, block)
   local m, kind = answer.message, KINDS[block.channel]
-  local index, part = #m.parts, part_of[block.channel](block.text)
+  local index, part = #m.parts, part_of[block.channel](block.text, block.logprobs)
   m.parts[index + 1] = part
-  return event(answer, kind.done, { item_id = m.id, output_index = #answer.output, content_index = index, [kind.text] = block.text, logprobs = kind.after and json.array {} or nil })
+  return event(answer, kind.done, { item_id = m.id, output_index = #answer.output, content_index = index, [kind.text] = block.text,
+    logprobs = kind.after and (block.logprobs or json.array {}) or nil })
     .. event(answer, "response.content_part.done", { item_id = m.id, output_index = #answer.output, content_index = index, part = part })
 end
 
@@ -226,7 +229,7 @@ function M.whole(answer)
           add(message_item(answer, #output, status, parts))
           message = parts
         end
-        message[#message + 1] = part_of[block.channel](block.text)
+        message[#message + 1] = part_of[block.channel](block.text, block.logprobs)
       end
     end
   end

@@ -121,12 +121,24 @@ function M.unsaid(place, provider, cure)
   return sluice.reject(400, "param_not_supported", ("'%s' cannot be told to this model (provider \"%s\")%s"):format(place, provider, cure and ": " .. cure or ""))
 end
 
+-- Of what a client of the Responses API wants beside its answer (`include`): what may be left out, since it is for that API's next request, and what
+-- params.logprobs says, too.
+local OFFERS = M.set { "reasoning.encrypted_content", "message.output_text.logprobs" }
+
+function M.only_offers(list)
+  for _, name in ipairs(M.table(list)) do
+    if not OFFERS[name] then return false end
+  end
+  return type(list) == "table"
+end
+
 local NEUTRAL = {                                        -- what a client may say and mean nothing by it
-  n = 1, logprobs = false, top_logprobs = 0, presence_penalty = 0, frequency_penalty = 0, store = false, verbosity = "medium",
+  n = 1, logprobs = false, top_logprobs = 0, presence_penalty = 0, frequency_penalty = 0, store = false, verbosity = "medium", truncation = "disabled",
 }
 
 local function means_nothing(name, v)
   if not M.given(v) or v == NEUTRAL[name] then return true end
+  if name == "include" then return M.only_offers(v) end
   if name == "modalities" then return type(v) == "table" and v[1] == "text" and v[2] == nil end
   return type(v) == "table" and next(v) == nil
 end

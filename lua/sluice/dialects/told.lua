@@ -14,12 +14,12 @@ function M.cannot_tell(job, what) job.refused = job.refused or shared.unsaid(wha
 -- ---- params
 
 local BOOKKEEPING = shared.set { "user", "metadata", "store", "stream_options", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
-  "anthropic" }                                           -- of whoever stands in front of the model; no answer depends on it
+  "reasoning_summary", "anthropic" }                      -- of whoever stands in front of the model; no answer depends on it
 
 local function is(value) return function(v) return v == value end end
 
 local NEUTRAL = {                                         -- said or not, the answer is the same
-  n = is(1), logprobs = is(false), top_logprobs = is(0), parallel_tool_calls = is(true), verbosity = is "medium",
+  n = is(1), logprobs = is(false), top_logprobs = is(0), parallel_tool_calls = is(true), verbosity = is "medium", truncation = is "disabled", include = shared.only_offers,
   logit_bias = function(v) return type(v) == "table" and next(v) == nil end,
   modalities = function(v) return type(v) == "table" and #v == 1 and v[1] == "text" end,
   service_tier = function(v) return v == "auto" or v == "default" end,

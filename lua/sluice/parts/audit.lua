@@ -62,7 +62,7 @@ end
 function P.attempt(_, ctx) ctx.state.answer = nil end     -- another try begins a new answer
 
 P.filter = {
-  on   = { "content" },
+  on   = { "content" }, changes = false,
   when = function(ctx) return ctx.options.text end,
   text = function(text, ctx)
     local answer = ctx.state.answer or ""

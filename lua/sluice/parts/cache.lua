@@ -8,7 +8,7 @@
 -- address. `shared = true` shows everybody's answers to everybody. Whatever the temperature, a repeat gets the answer that was given first.
 --
 -- Kept is what the model said, whole: text, reasoning, tool calls, usage. An answer that failed, was cut short (also by max_tokens), was stopped or refused by
--- anybody, or whose client left, is not; nor what two models gave together. Of several choices (n) none is kept.
+-- anybody, or whose client left, is not; nor what two models gave together. Of several choices (n) none is kept, nor an answer with logprobs.
 --
 -- Where it stands in the list decides what is kept: the answer as it comes there. Policies before it (nearer to the client) see every request and every answer,
 -- kept or not, so put limits, keys and redaction first; those behind it see only what is asked of the model, and what they make of it is not part of the key.
@@ -62,7 +62,7 @@ end
 -- Nil: this request has nothing to do with the cache.
 local function id_of(req, ctx)
   local client, own = client_of(req, ctx), ""
-  if not client or #req.messages == 0 or (math.type(req.params.n) and req.params.n > 1) then return nil end
+  if not client or #req.messages == 0 or (math.type(req.params.n) and req.params.n > 1) or req.params.logprobs == true then return nil end
   if ctx.options.key then
     own = ctx.options.key(req, ctx)
     if own == nil then return nil end
@@ -120,14 +120,14 @@ end
 
 P.filter = {
   {
-    when = asked,
+    when = asked, changes = false,
     text = function(text, ctx, part)
       local s = ctx.state
       if text ~= "" then take(s, #text, function() take_text(s, part.channel, text) end) end
     end,
   },
   {
-    on = { "tool_args" }, raw_json = true, when = asked,
+    on = { "tool_args" }, raw_json = true, when = asked, changes = false,
     text = function(text, ctx, part)
       local s = ctx.state
       take(s, #text, function() take_arguments(s, text, part.last) end)

@@ -65,7 +65,7 @@ end
 function P.attempt(_, ctx) ctx.state.judged = nil end     -- another try begins a new answer
 
 P.filter = {
-  on   = { "content" },
+  on   = { "content" }, changes = false,                  -- held until it is judged, then as it was
   text = function(text, ctx, part)
     local o, s = ctx.options, ctx.state
     if s.judged then return end

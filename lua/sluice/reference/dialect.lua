@@ -21,7 +21,8 @@ return {
   { "provider.events?", "table<string, sluice.Places>", "With `kind`: where each kind holds what. A kind that stands nowhere says nothing.",
     example = [[events = { content_block_delta = { content = "delta.text", reasoning = "delta.thinking" } }]] },
   { "provider.rare?", "string[]", "Events that `event` reads: with `kind` their words, else places whose presence makes an event one." },
-  { "provider.event?", "fun(event: table, out: table)", "Reads a rare event: what it means it tells by out:text(channel, text, choice), out:tool { index, id, name, arguments, choice }, "
+  { "provider.event?", "fun(event: table, out: table)", "Reads a rare event: what it means it tells by out:text(channel, text, choice), out:logprobs(channel, list, choice) of that text, "
+    .. "out:tool { index, id, name, arguments, choice }, "
     .. "out:finish(word, choice), out:usage { input, output, cached, reasoning }, out:model(name), out:error { message, code }, out:done().",
     params = { event = "The event, decoded.", out = "Where it tells it." },
     example = [[
@@ -73,6 +74,8 @@ local echo = { name = "echo", provider = {
   { "places.choice?", "string", "The number of the choice that the event is of." },
   { "places.tool_index?", "string", "Of a piece of a tool call's arguments: which call it belongs to." },
   { "places.tool_arguments?", "string", "The piece." },
+  { "places.logprobs?", "string", "A list of what it says of the text's tokens: { token, logprob, bytes, top_logprobs } each, as OpenAI's chat completions have them." },
+  { "places.refusal_logprobs?", "string", "The same of the refusal's." },
 
   { "tool.index?", "string", 'Which of several calls a piece belongs to; "": each item is a call.' },
   { "tool.id?", "string", "The call's id." },
@@ -94,18 +97,26 @@ local echo = { name = "echo", provider = {
   { "front.begin?", "fun(answer: table): string?", "What stands before everything: answer has id, created, model, request and what you put there.",
     params = { answer = "One table for the whole answer." },
     example = [[begin = function(answer) return "data: " .. sluice.json.encode { id = answer.id } .. "\n\n" end]] },
-  { "front.open?", "fun(answer: table, block: table): string?, string?, string?", "A block of text begins, { choice, channel, index }: what is sent now, and what "
-    .. "stands before and behind each piece of it (\"\\1\" in it is the event's number). "
-    .. "Nothing: this front cannot tell that channel.", params = { answer = "As for `front.begin`.", block = "Which." },
+  { "front.open?", "fun(answer: table, block: table): string?, string?, string?, string?", "A block of text begins, { choice, channel, index }: what is sent now, what "
+    .. "stands before and behind each piece of it (\"\\1\" in it is the event's number), and what stands behind one that has logprobs (\"\\2\" in it is their list); "
+    .. "answer.logprobs: the client wants them. Nothing: this front cannot tell that channel.", params = { answer = "As for `front.begin`.", block = "Which." },
     example = [[open = function(_, block) if block.channel == "content" then return nil, 'data: {"text":', "}\n\n" end end]] },
   { "front.close?", "fun(answer: table, block: table): string?", "It ends.", params = { answer = "As for `front.begin`.", block = "Which." },
     example = [[close = function() return "data: {\"end\":true}\n\n" end]] },
-  { "front.gather?", "boolean", "`close` is told the whole text of its block, block.text." },
+  { "front.gather?", "boolean", "`close` is told the whole text of its block, block.text, and the list of its logprobs, block.logprobs (see `sluice.json.raw`)." },
+  { "front.logprobs?", "fun(answer: table, list: table, block: table): table", "Where its clients read logprobs in another shape: what is written instead of the list of one piece.",
+    params = { answer = "As for `front.begin`.", list = "{ token, logprob, bytes, top_logprobs } each.", block = "Which." },
+    example = [[
+logprobs = function(_, list)
+  local sum = 0
+  for _, v in ipairs(list) do sum = sum + v.logprob end
+  return { sum = sum, n = #list }
+end]] },
   { "front.fault?", "fun(answer: table, err: sluice.Error, body: table): string", "A failure within the stream; without it an event with what error returned.",
     params = { answer = "As for `front.begin`.", err = "See `err.code`.", body = "What error made of it." },
     example = [[fault = function(_, _, body) return "event: error\ndata: " .. sluice.json.encode(body) .. "\n\n" end]] },
-  { "front.whole?", "fun(answer: table): table", "The answer as one document, for a client that does not stream: answer.blocks, a list of { choice, channel, text } "
-    .. "and { choice, tool }. Without it all clients stream.",
+  { "front.whole?", "fun(answer: table): table", "The answer as one document, for a client that does not stream: answer.blocks, a list of { choice, channel, text, "
+    .. "logprobs } and { choice, tool }. Without it all clients stream.",
     params = { answer = "As for `front.begin`, with finish and usage." },
     example = [[whole = function(answer) return { text = answer.blocks[1] and answer.blocks[1].text or "" } end]] },
   { "front.respond?", "fun(req: sluice.Request, names: string[]): table|sluice.Verdict", "Answers by itself, with a document or sluice.reject; no model is asked.",

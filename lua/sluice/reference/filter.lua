@@ -87,6 +87,10 @@ P.filter = {
   { "filter.raw_json?", "boolean", "Needed for text on the channel tool_args: such a filter sees JSON, and must leave JSON.",
     example = [[P.filter = { on = { "tool_args" }, raw_json = true, text = function(text) return (text:gsub("\\u0000", "")) end }]] },
 
+  { "filter.changes?", "boolean", "For text: false says that it only looks, and never returns another text than it was shown, which is then an error. Clients may have logprobs beside such "
+    .. "a filter (and beside check); beside one that may change the text they are refused, since they would tell it as it was.", errors = { "without text" },
+    example = [[P.filter = { changes = false, text = function(text, ctx) ctx.state.seen = (ctx.state.seen or 0) + #text end }]] },
+
   { "channel.content", '"content"', "The answer." },
   { "channel.reasoning", '"reasoning"', "What the model thinks before it answers, where its provider tells it." },
   { "channel.refusal", '"refusal"', "The model's refusal, where its provider tells it apart." },

@@ -124,7 +124,7 @@ end]] },
     params = { feature = "See the values below." },
     example = [[local exact = sluice.has "filter.match"]] },
 
-  { "sluice.json", "sluice.Json", "JSON: `sluice.json.decode`, `encode`, `array`, `order`, `null`.",
+  { "sluice.json", "sluice.Json", "JSON: `sluice.json.decode`, `encode`, `array`, `order`, `raw`, `null`.",
     example = [[local text = sluice.json.encode { ok = true, tags = sluice.json.array {} }]] },
   { "sluice.json.decode", "(text: string): value: any, message: string?", "Reads JSON. Integers stay integers of 64 bits; null is `sluice.json.null`.", params = { text = "One JSON value." },
     returns = "the value; or nil and a sentence when the text is no JSON",
@@ -140,6 +140,9 @@ end]] },
     returns = "the same table", example = [[local text = sluice.json.encode { tools = sluice.json.array {} }]] },
   { "sluice.json.is_array", "(value: any): boolean", "Whether a value is a list that was decoded from `[...]`, or marked by `sluice.json.array`: an empty one is no object then.",
     params = { value = "Anything." }, example = [[local is = sluice.json.is_array(sluice.json.decode "[]")]] },
+  { "sluice.json.raw", "(text: string): userdata", "JSON that is written already: `sluice.json.encode` writes it as it is, numbers and order and all. `tostring` gives the text back.",
+    params = { text = "The JSON of one value." }, errors = { "it is none" },
+    example = [[local body = sluice.json.encode { id = sluice.json.raw "9007199254740993.0" }]] },
   { "sluice.json.checker", "(): sluice.Checker", "Judges JSON that is still arriving, byte by byte; see `checker:feed`.", returns = "one that has seen nothing yet",
     example = [[
 P.filter = { on = { "content" }, text = function(text, ctx)

@@ -1,0 +1,266 @@
+/* Logprobs: what a model says of the tokens of its text, { token, logprob, bytes, top_logprobs } each, as OpenAI's chat completions have them. They go beside
+ * the text and leave with it, never before: what a check holds back is not told by its tokens. A filter that changes text would be undone by them, so a
+ * request for both is refused before a model is asked (`logprobs_changed_by`).
+ *
+ *     event -> logprobs_add: waits for the end of the text that came with it -> logprobs_leave, when that text leaves -> answer.c
+ *
+ * Every number of a token is the model's own text; a token is made valid UTF-8, as all text is.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "stream/inside.h"
+#include "wire/json.h"
+
+#define WAITING_MAX ((size_t)16 << 20)                 /* bytes that wait for their text */
+
+struct batch {                                         /* the tokens of one event */
+    size_t text_end;                                   /* so much text must have left */
+    size_t end;                                        /* in `waiting` */
+};
+
+struct row {                                           /* of one channel */
+    size_t came, left;                                 /* bytes of its text */
+    struct buf waiting;                                /* items, a comma between two */
+    struct batch *batches;
+    size_t n;
+};
+
+struct logprobs {
+    struct row content, refusal;
+    struct buf leaving;
+};
+
+static struct row *row_of(struct stream *s, unsigned choice, enum channel channel)
+{
+    struct choice *c = &s->choices[choice];
+
+    if (!s->logprobs || (channel != CHANNEL_CONTENT && channel != CHANNEL_REFUSAL))
+        return NULL;
+    if (!c->logprobs)
+        c->logprobs = mem_alloc(sizeof *c->logprobs);
+    return channel == CHANNEL_CONTENT ? &c->logprobs->content : &c->logprobs->refusal;
+}
+
+/* ---- one token */
+
+struct item {                                          /* kind JSON_ERROR: it was not there */
+    struct json_token token, logprob, bytes, top;
+};
+
+/* The reader stands behind its '{', in JSON that was found valid. */
+static void read_item(struct json_reader *r, struct item *ret)
+{
+    static const struct { const char *name; size_t at; } members[] = {
+        { "token", offsetof(struct item, token) }, { "logprob", offsetof(struct item, logprob) },
+        { "bytes", offsetof(struct item, bytes) }, { "top_logprobs", offsetof(struct item, top) },
+    };
+    struct json_token key, value;
+
+    memset(ret, 0, sizeof *ret);
+    while (json_next(r, &key) == JSON_KEY) {
+        json_next(r, &value);
+        if (value.kind == JSON_OBJECT || value.kind == JSON_ARRAY) {
+            value.bytes = r->pos - 1;
+            json_skip(r, &value);
+            value.len = (size_t)(r->pos - value.bytes);
+        }
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+            if (json_key_is(&key, members[i].name))
+                memcpy((char *)ret + members[i].at, &value, sizeof value);
+    }
+}
+
+static void read_token(struct buf *ret, const struct json_token *t)
+{
+    struct utf8_mender mender = { { 0 }, 0 };
+    struct buf plain = BUF_EMPTY;
+
+    json_unescape(&plain, t->bytes, t->len);
+    utf8_mend(&mender, ret, plain.data, plain.len);
+    utf8_mend_end(&mender, ret);
+    buf_free(&plain);
+}
+
+static void put_numbers(struct buf *out, const struct json_token *list)
+{
+    struct json_reader r;
+    struct json_token t;
+    const char *before = "[";
+
+    json_open(&r, list->bytes, list->len);
+    json_next(&r, &t);
+    while (json_next(&r, &t) == JSON_NUMBER) {
+        buf_puts(out, before);
+        buf_append(out, t.bytes, t.len);
+        before = ",";
+    }
+    buf_puts(out, *before == '[' ? "[]" : "]");
+}
+
+/* Half a character is a token of its own with some models, and then no text says what its bytes were. */
+static bool is_whole(const struct buf *token)
+{
+    static const char replacement[] = "\xEF\xBF\xBD";
+
+    for (size_t i = 0; i + 3 <= token->len; i++)
+        if (memcmp(token->data + i, replacement, 3) == 0)
+            return false;
+    return true;
+}
+
+static void put_bytes(struct buf *out, const struct json_token *bytes, const struct buf *token)
+{
+    if (bytes->kind == JSON_ARRAY) {
+        put_numbers(out, bytes);
+    } else if (bytes->kind == JSON_NULL || !is_whole(token)) {
+        buf_puts(out, "null");
+    } else {
+        for (size_t i = 0; i < token->len; i++)
+            buf_printf(out, "%c%u", i ? ',' : '[', (unsigned char)token->data[i]);
+        buf_puts(out, token->len ? "]" : "[]");
+    }
+}
+
+/* Returns whether it was one: a text and a number. */
+static bool put_item(struct buf *out, const struct item *e, bool first)
+{
+    struct buf token = BUF_EMPTY;
+
+    if (e->token.kind != JSON_STRING || e->logprob.kind != JSON_NUMBER)
+        return false;
+    read_token(&token, &e->token);
+    buf_puts(out, first ? "{\"token\":" : ",{\"token\":");
+    json_put_string(out, token.data ? token.data : "", token.len);
+    buf_puts(out, ",\"logprob\":");
+    buf_append(out, e->logprob.bytes, e->logprob.len);
+    buf_puts(out, ",\"bytes\":");
+    put_bytes(out, &e->bytes, &token);
+    buf_free(&token);
+    return true;
+}
+
+static void put_top(struct buf *out, const struct json_token *list)
+{
+    struct json_reader r;
+    struct json_token t;
+    struct item e;
+    bool first = true;
+
+    json_open(&r, list->bytes, list->len);
+    json_next(&r, &t);
+    while (json_next(&r, &t) == JSON_OBJECT) {
+        read_item(&r, &e);
+        if (put_item(out, &e, first)) {
+            buf_puts(out, "}");
+            first = false;
+        }
+    }
+}
+
+/* ---- the queue */
+
+static void put_list(struct buf *out, const char *list, size_t len)
+{
+    struct json_reader r;
+    struct json_token t;
+    struct item e;
+
+    json_open(&r, list, len);
+    json_next(&r, &t);
+    while (json_next(&r, &t) == JSON_OBJECT) {
+        read_item(&r, &e);
+        if (!put_item(out, &e, out->len == 0))
+            continue;
+        buf_puts(out, ",\"top_logprobs\":[");
+        if (e.top.kind == JSON_ARRAY)
+            put_top(out, &e.top);
+        buf_puts(out, "]}");
+    }
+}
+
+int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len)
+{
+    struct row *r = row_of(s, choice, channel);
+    size_t before;
+
+    if (!r)
+        return 0;
+    before = r->waiting.len;
+    put_list(&r->waiting, list, len);
+    if (r->waiting.len == before)
+        return 0;
+    r->batches = mem_resize(r->batches, (r->n + 1) * sizeof *r->batches);
+    r->batches[r->n++] = (struct batch){ .text_end = r->came, .end = r->waiting.len };
+    return r->waiting.len > WAITING_MAX ? -1 : 0;
+}
+
+void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len)
+{
+    struct row *r = row_of(s, choice, channel);
+
+    if (r)
+        r->came += len;
+}
+
+/* The first `n` batches leave: their items to `to`. */
+static void take(struct row *r, size_t n, struct buf *to)
+{
+    size_t end = r->batches[n - 1].end, comma = end < r->waiting.len ? 1 : 0;
+
+    buf_append(to, r->waiting.data, end);
+    buf_consume(&r->waiting, end + comma);
+    r->n -= n;
+    memmove(r->batches, r->batches + n, r->n * sizeof *r->batches);
+    for (size_t i = 0; i < r->n; i++)
+        r->batches[i].end -= end + comma;
+}
+
+const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len)
+{
+    struct row *r = row_of(s, p->choice, p->channel);
+    size_t n = 0;
+
+    if (!r)
+        return NULL;
+    r->left += len;
+    while (n < r->n && (r->batches[n].text_end <= r->left || p->kind == PIECE_LAST))
+        n++;
+    if (n == 0)
+        return NULL;
+    s->choices[p->choice].logprobs->leaving.len = 0;
+    take(r, n, &s->choices[p->choice].logprobs->leaving);
+    return &s->choices[p->choice].logprobs->leaving;
+}
+
+static void free_row(struct row *r)
+{
+    buf_free(&r->waiting);
+    free(r->batches);
+}
+
+void logprobs_free(struct choice *c)
+{
+    if (!c->logprobs)
+        return;
+    free_row(&c->logprobs->content);
+    free_row(&c->logprobs->refusal);
+    buf_free(&c->logprobs->leaving);
+    free(c->logprobs);
+    c->logprobs = NULL;
+}
+
+/* ---- with filters */
+
+const char *logprobs_changed_by(const struct stream *s)
+{
+    for (size_t i = 0; i < s->route->n_filters; i++) {
+        const struct filter *f = &s->route->filters[i];
+        bool of_text = f->channels & (1u << CHANNEL_CONTENT | 1u << CHANNEL_REFUSAL);
+
+        if (of_text && f->kind != FILTER_SHADOW && !f->judges && !f->keeps && !(s->exchange.off & 1ull << f->policy))
+            return s->route->policies[f->policy].name;
+    }
+    return NULL;
+}
