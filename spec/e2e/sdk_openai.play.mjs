@@ -1,7 +1,9 @@
 // OpenAI's own SDK: chat completions and the Responses API through the same session; completions, embeddings and the list of models.
 import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
 import OpenAI from "openai";
-import { play } from "../flow/play.mjs";
+import { ROOT, play } from "../flow/play.mjs";
 import { CLIENT_KEY, PROVIDERS, TOOLS, WORDS, QUESTIONS, USAGE, open, proved, schema, session } from "./sdk.mjs";
 
 const connect = ({ base, key, retries }) => new OpenAI({ apiKey: key, baseURL: base, maxRetries: retries });
@@ -149,4 +151,54 @@ play("openai: embeddings, as numbers and as the base64 that the SDK asks for by 
   assert.deepEqual(s.up.calls[0].json.input, ["one", "two"]);
   assert.deepEqual(s.up.calls[2].json.requests.map((r) => r.content.parts[0].text), ["one", "two"]);
   for (const model of ["anthropic", "responses"]) await assert.rejects(client.embeddings.create({ model, input: "one" }), (e) => e.status === 400 && e.code === "operation_not_supported");
+});
+
+// The mock tells no logprobs: the recordings of spec/wire stand in for it.
+play("openai: logprobs in chat, Responses and completions, from every provider that tells them", async (stage) => {
+  const recorded = ["openai", "gemini", "ollama", "responses"].map((provider) => {
+    const of = (kind) => fs.readFileSync(path.join(ROOT, "spec/wire", provider, `logprobs.${kind}`), "utf8");
+    const { text, logprobs } = JSON.parse(of("json"));
+    return { provider, bytes: of(provider === "ollama" ? "ndjson" : "sse"), text, told: logprobs.map(([token, logprob, bytes]) => ({ token, logprob, bytes })) };
+  });
+  const up = await stage.upstream({ base: "" });
+  up.serve(async (call) => {
+    const r = recorded.find(({ provider }) => call.path.startsWith(`/${provider}/`));
+    await call.head(200, { "Content-Type": r.provider === "ollama" ? "application/x-ndjson" : "text/event-stream" });
+    await call.write(r.bytes);
+    await call.end();
+  });
+  const g = await stage.gateway(`local sluice = require "sluice"
+local counts = sluice.policy { name = "counts", api = 1 }
+counts.filter = { changes = false, text = function(text, ctx) ctx.state.seen = (ctx.state.seen or 0) + #text end }
+local edits = sluice.policy { name = "edits", api = 1 }
+edits.filter = { match = sluice.match.email, replace = "[email]" }
+local names = { "openai", "gemini", "ollama", "responses" }
+local models = {}
+for _, name in ipairs(names) do models[name] = { provider = name, url = "${up.url}/" .. name, model = "m" } end
+return sluice.config { api = 1, listen = "127.0.0.1:0", models = models, routes = {
+  v1 = { path = "/v1/*", models = names, policies = { counts } }, edited = { path = "/edited/v1/*", models = names, policies = { edits } } } }
+`);
+  const client = connect({ base: `http://127.0.0.1:${g.port}/v1`, key: CLIENT_KEY, retries: 0 });
+  const plain = (list) => list.map(({ token, logprob, bytes }) => ({ token, logprob, bytes }));
+  for (const { provider: model, text, told } of recorded) {
+    const chatBody = { model, messages: [{ role: "user", content: "Hi" }], logprobs: true, top_logprobs: 2 };
+    const whole = (await client.chat.completions.create(chatBody)).choices[0];
+    assert.equal(whole.message.content, text);
+    assert.deepEqual(plain(whole.logprobs.content), told);
+    assert.ok(whole.logprobs.content.every((t) => t.top_logprobs.length >= 1 && t.top_logprobs[0].token === t.token), "what else it might have been, too");
+    assert.deepEqual((await client.chat.completions.stream(chatBody).finalChatCompletion()).choices[0].logprobs.content, whole.logprobs.content);
+
+    const respondBody = { model, input: "Hi", store: false, include: ["message.output_text.logprobs"], top_logprobs: 2 };
+    const response = await client.responses.create(respondBody);
+    assert.deepEqual(plain(response.output[0].content[0].logprobs), told);
+    assert.deepEqual((await client.responses.stream(respondBody).finalResponse()).output[0].content[0].logprobs, response.output[0].content[0].logprobs);
+
+    const legacy = (await client.completions.create({ model, prompt: "Hi", logprobs: 2 })).choices[0];
+    assert.deepEqual(legacy.logprobs.tokens, told.map((t) => t.token));
+    assert.deepEqual(legacy.logprobs.token_logprobs, told.map((t) => t.logprob));
+    assert.ok(legacy.logprobs.top_logprobs.every((top, i) => top[told[i].token] === told[i].logprob));
+
+    const edited = connect({ base: `http://127.0.0.1:${g.port}/edited/v1`, key: CLIENT_KEY, retries: 0 });
+    await assert.rejects(edited.chat.completions.create(chatBody), (e) => e.status === 400 && e.code === "param_not_supported" && e.param === "logprobs" && /"edits"/.test(e.message));
+  }
 });
