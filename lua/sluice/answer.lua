@@ -43,9 +43,9 @@ function M.said(x, fn, sequence)
   return text(fn(answer), "begin"), nil, nil, answer.sequence
 end
 
-function M.open(x, fn, sequence, choice, channel, index)
+function M.open(x, fn, sequence, choice, channel, index, _, _, signature)
   local answer = with(x, sequence)
-  local bytes, before, after, after_logprobs = fn(answer, { choice = choice, channel = channel, index = index })
+  local bytes, before, after, after_logprobs = fn(answer, { choice = choice, channel = channel, index = index, signature = signature })
   return text(bytes, "open"), text(before, "open"), text(after, "open"), answer.sequence, text(after_logprobs, "open")
 end
 
@@ -54,13 +54,14 @@ local function logprobs_of(items)
   if items and items ~= "" then return host.json.raw("[" .. items .. "]") end
 end
 
-function M.close(x, fn, sequence, choice, channel, index, said, logprobs)
+function M.close(x, fn, sequence, choice, channel, index, said, logprobs, signature)
   local answer = with(x, sequence)
-  return text(fn(answer, { choice = choice, channel = channel, index = index, text = said, logprobs = logprobs_of(logprobs) }), "close"), nil, nil, answer.sequence
+  local block = { choice = choice, channel = channel, index = index, text = said, logprobs = logprobs_of(logprobs), signature = signature }
+  return text(fn(answer, block), "close"), nil, nil, answer.sequence
 end
 
 -- What the front writes for a delta's logprobs.
-function M.logprobs(x, fn, sequence, choice, channel, index, list)
+function M.logprobs(x, fn, sequence, choice, channel, index, _, list)
   return host.json.encode(fn(with(x, sequence), host.json.decode(list), { choice = choice, channel = channel, index = index }))
 end
 
@@ -82,7 +83,7 @@ function M.finished(x, fn, sequence, ...)
   return text(fn(answer), "finish"), nil, nil, answer.sequence
 end
 
--- blocks: lists of choice, channel or "tool", text, id, name, logprobs.
+-- blocks: lists of choice, channel or "tool", text, id, name, logprobs, signature.
 function M.whole(x, fn, sequence, words, input, output, cached, reasoning, tokens, blocks)
   local answer = ended(x, sequence, words, input, output, cached, reasoning, tokens)
   answer.blocks = {}
@@ -90,7 +91,7 @@ function M.whole(x, fn, sequence, words, input, output, cached, reasoning, token
     if b[2] == "tool" then
       answer.blocks[i] = { choice = b[1], tool = { id = b[4], name = b[5], arguments = b[3] } }
     else
-      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3], logprobs = logprobs_of(b[6]) }
+      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3], logprobs = logprobs_of(b[6]), signature = b[7] ~= "" and b[7] or nil }
     end
   end
   local document = fn(answer)

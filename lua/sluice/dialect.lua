@@ -11,7 +11,7 @@ local KNOWN = { "anthropic", "gemini", "ollama", "openai", "responses", "token",
 
 -- In this order C reads them (enum place); the last is `done_at`.
 M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "usage_cached", "usage_reasoning", "tool_calls", "model", "choice",
-  "tool_index", "tool_arguments", "logprobs", "refusal_logprobs" }
+  "tool_index", "tool_arguments", "logprobs", "refusal_logprobs", "signature" }
 -- In one item of the list that tool_calls names (enum tool_place).
 M.tool_places = { "index", "id", "name", "arguments" }
 local TOOL = { index = "index", id = "id", name = "function.name", arguments = "function.arguments" }

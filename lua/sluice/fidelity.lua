@@ -33,8 +33,9 @@ end
 -- What is the gateway's to say, whatever the client wrote.
 local OURS = { model = true, stream = true, stream_options = true }
 
--- now: the body to be sent; was: the same made of what the client sent (the same table: nothing was touched); sent: the client's own bytes (one JSON object).
-function M.encode(now, was, sent)
+-- now: the body to be sent; was: the same made of what the client sent (the same table: nothing was touched); sent: the client's own bytes (one JSON object);
+-- anew: a set of members in which the dialect itself says something else than the client wrote, or nil.
+function M.encode(now, was, sent, anew)
   local written = host.json_parts(sent)
   if not written then return host.json.encode(now) end
   local raw, out, seen = {}, {}, {}
@@ -42,7 +43,7 @@ function M.encode(now, was, sent)
   local function put(name)
     if now[name] == nil or seen[name] then return end
     seen[name] = true
-    out[#out + 1] = host.json.encode(name) .. ":" .. (OURS[name] and host.json.encode(now[name]) or member(now[name], was[name], raw[name]))
+    out[#out + 1] = host.json.encode(name) .. ":" .. ((OURS[name] or anew and anew[name]) and host.json.encode(now[name]) or member(now[name], was[name], raw[name]))
   end
   for i = 1, #written, 2 do put(written[i]) end
   local rest = {}

@@ -69,7 +69,7 @@ local function as_text(x, req, ask, model, r, same, read, continues)
     was = ask(again, model).body
     if type(was) ~= "table" then was = {} end
   end
-  return fidelity.encode(body, was, sent)
+  return fidelity.encode(body, was, sent, r.anew)
 end
 
 -- A client that does not stream, and an answer that may pass as it is: it is asked for as one document.
@@ -132,7 +132,8 @@ end
 -- ---- rare events
 
 local CHANNELS = step.CHANNELS
-local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE, LOGPROBS = step.TEXT, step.TOOL, step.FINISH, step.USAGE, step.MODEL, step.ERROR, step.DONE, step.LOGPROBS
+local TEXT, TOOL, FINISH, USAGE, MODEL, ERROR, DONE, LOGPROBS, SIGNATURE = step.TEXT, step.TOOL, step.FINISH, step.USAGE, step.MODEL, step.ERROR, step.DONE, step.LOGPROBS,
+  step.SIGNATURE
 
 local ops
 
@@ -162,6 +163,8 @@ local out = frozen.library("out", {
     local op = add(LOGPROBS, choice)
     op[3], op[4] = channel_of(channel, "out:logprobs"), host.json.encode(host.json.array(need(list, "table", "out:logprobs' list") or {}))
   end,
+  -- The block of reasoning ends here, and its model wants this back with it; behind no text of reasoning: it is all there is of a block.
+  signature = function(_, text, choice) add(SIGNATURE, choice)[4] = need(text, "string", "out:signature's text") end,
   tool = function(_, t)
     local op = add(TOOL, need(t, "table", "out:tool's argument").choice)
     op[4], op[5], op[6], op[7] = need(t.arguments, "string", "arguments"), need(t.name, "string", "name"), need(t.id, "string", "id"), t.index

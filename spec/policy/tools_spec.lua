@@ -141,3 +141,24 @@ describe("filters of tool_args", function()
     assert.truthy(why:find(':3: filter of policy "p": the channel "tool_args" holds JSON', 1, true), why)
   end)
 end)
+
+-- What a filter holds at the end of a text was said before the call behind it.
+describe("text before a tool call leaves before it", function()
+  local pairs_of = require "spec.policy.pairs"
+  local HOLDS = [[P.filter = { unit = "all", text = function(text) return text end }]]
+  local LATER = { anthropic = "tool_use", responses = '"type":"function_call"', ui = "tool-input", openai = "tool_calls" }
+
+  for front, call in pairs(LATER) do
+    for _, provider in ipairs(pairs_of.providers) do
+      it(("to a client of %s, from %s"):format(front, provider), function()
+        local want = pairs_of.request(front, { text = "x", stream = true })
+        want.upstream = pairs_of.stream(provider, { pairs_of.read(("spec/wire/%s/tools.%s"):format(provider, pairs_of.framing[provider])) })
+        local all = pairs_of.streamed(pairs_of.gateway(provider, "policies = { P }", HOLDS):ask(want))
+        local means = require("sluice.testing.json").decode(pairs_of.read(("spec/wire/%s/tools.json"):format(provider)))
+        if means.text == "" then return end
+        local text, tool = all:find(means.text:sub(1, 12), 1, true), all:find(call, 1, true)
+        assert.is_truthy(text and tool and text < tool, all)
+      end)
+    end
+  end
+end)

@@ -32,10 +32,10 @@ void failure_set(struct failure *f, int status, const char *code, const char *me
 
 /* An answer in steps: what a rare event means, as the dialect's event(event, out) says it, or a reply of blocks. */
 struct event_op {
-    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE, OP_LOGPROBS } kind;
+    enum { OP_TEXT = 1, OP_TOOL, OP_FINISH, OP_USAGE, OP_MODEL, OP_ERROR, OP_DONE, OP_LOGPROBS, OP_SIGNATURE } kind;
     unsigned choice;
     enum channel channel;                              /* TEXT, LOGPROBS */
-    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says; LOGPROBS: a JSON list */
+    struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says; LOGPROBS: a JSON list; SIGNATURE: itself */
     struct buf name, id;                               /* TOOL; ERROR: name is its code */
     long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
     int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
@@ -164,6 +164,7 @@ struct upstream_request {
     bool pass;                                         /* the answer's bytes go to the client as they come */
     bool stream;                                       /* the answer is a stream of events; else one document */
     unsigned n;                                        /* choices that were asked for, at least 1 */
+    bool same;                                         /* front and provider speak the same */
     bool logprobs;                                     /* the client is to be told them */
 };
 int exchange_request(struct exchange *x, const struct model *m, const struct ask *ask, struct upstream_request *ret, struct failure *f);
@@ -186,6 +187,7 @@ struct front_block {
     enum channel channel;
     unsigned index;                                    /* of all blocks and tool calls of the answer */
     const struct buf *text, *logprobs;                 /* all of it, where a front that gathers closes it: logprobs with a comma between two */
+    const struct buf *signature;                       /* of a block of reasoning: what its model wants back with it; NULL: nothing */
 };
 int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
 int exchange_front_again(struct exchange *x);          /* nothing of what was told has left: as if nothing were told */
@@ -198,7 +200,7 @@ struct front_end { const char *const *finish; unsigned n; struct usage usage; ui
 int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out);
 int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out);
 /* The whole answer as one document. */
-struct gathered { unsigned choice; enum channel channel; struct buf text, id, name, logprobs; };   /* channel TOOL_ARGS: a tool call, text its arguments */
+struct gathered { unsigned choice; enum channel channel; struct buf text, id, name, logprobs, signature; bool over; };   /* channel TOOL_ARGS: a tool call, text its arguments */
 int exchange_front_whole(struct exchange *x, const struct front_end *end, const struct gathered *blocks, size_t n, struct buf *out);
 int exchange_front_respond(struct exchange *x, struct buf *out, struct failure *f);   /* 0, or -1: *f tells why not */
 /* The model's name as the client knows it; lives until the next call into Lua. */

@@ -25,6 +25,14 @@ struct front_job {
 
 static void push_buf(lua_State *L, const struct buf *b) { lua_pushlstring(L, b->data ? b->data : "", b->len); }
 
+static void push_buf_if(lua_State *L, const struct buf *b)
+{
+    if (b)
+        push_buf(L, b);
+    else
+        lua_pushnil(L);
+}
+
 static void push_count(lua_State *L, int64_t n)
 {
     if (n >= 0)
@@ -47,11 +55,11 @@ static void push_end(lua_State *L, const struct front_end *end)   /* pushes: wor
     lua_pushinteger(L, (lua_Integer)end->tokens);
 }
 
-static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name, logprobs } ... } */
+static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name, logprobs, signature } ... } */
 {
     lua_createtable(L, (int)n, 0);
     for (size_t i = 0; i < n; i++) {
-        lua_createtable(L, 6, 0);
+        lua_createtable(L, 7, 0);
         lua_pushinteger(L, list[i].choice);
         lua_rawseti(L, -2, 1);
         lua_pushstring(L, list[i].channel == CHANNEL_TOOL_ARGS ? "tool" : channel_names[list[i].channel]);
@@ -64,6 +72,8 @@ static void push_gathered(lua_State *L, const struct gathered *list, size_t n)  
         lua_rawseti(L, -2, 5);
         push_buf(L, &list[i].logprobs);
         lua_rawseti(L, -2, 6);
+        push_buf(L, &list[i].signature);
+        lua_rawseti(L, -2, 7);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -77,15 +87,10 @@ static int push_arguments(lua_State *L, const struct front_job *job)
         lua_pushinteger(L, job->block->choice);
         lua_pushstring(L, channel_names[job->block->channel]);
         lua_pushinteger(L, job->block->index);
-        n += 3;
-        if (job->block->text) {
-            push_buf(L, job->block->text);
-            n++;
-        }
-        if (job->block->logprobs) {
-            push_buf(L, job->block->logprobs);
-            n++;
-        }
+        push_buf_if(L, job->block->text);
+        push_buf_if(L, job->block->logprobs);
+        push_buf_if(L, job->block->signature);
+        n += 6;
     }
     if (job->call) {
         lua_pushinteger(L, job->call->choice);

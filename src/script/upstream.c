@@ -77,6 +77,7 @@ static int request_entry(lua_State *L)                 /* (job) -> nothing, or t
     const struct dialect *d = job->model->dialect;
     struct upstream_request *ret = job->ret;
     bool embeds = job->x->front->operation == OPERATION_EMBED;
+    bool same = job->x->front->speaks && strcmp(job->x->front->speaks, d->name) == 0;
     const char *s;
     size_t len;
 
@@ -87,7 +88,7 @@ static int request_entry(lua_State *L)                 /* (job) -> nothing, or t
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, embeds ? d->embed_request_ref : d->request_ref);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->model->table_ref);
-    lua_pushboolean(L, job->x->front->speaks && strcmp(job->x->front->speaks, d->name) == 0);
+    lua_pushboolean(L, same);
     lua_pushboolean(L, job->ask->may_pass);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->front->read_ref);
     if (job->ask->so_far)
@@ -109,6 +110,7 @@ static int request_entry(lua_State *L)                 /* (job) -> nothing, or t
     ret->stream = lua_toboolean(L, 6);
     ret->n = (unsigned)lua_tointeger(L, 7);
     ret->logprobs = lua_toboolean(L, 8);
+    ret->same = same;
     read_headers(L, job);
     s = lua_tolstring(L, 4, &len);
     buf_append(&ret->body, s, len);

@@ -149,9 +149,32 @@ void answer_text(struct stream *s, unsigned choice, enum channel channel, const 
     tell(s, &(struct said){ .choice = choice, .channel = channel, .text = text, .len = len });
 }
 
+/* A block of reasoning that policies changed is not what its model signed. */
+static void sign(struct stream *s, const struct piece *p, const struct said *said)
+{
+    struct choice *c = &s->choices[p->choice];
+    struct buf signature = BUF_EMPTY;
+
+    c->left = print_of(c->left, said->text, said->len);
+    if (p->kind != PIECE_LAST)
+        return;
+    if (c->left == p->print)
+        buf_append(&signature, s->texts.data + p->signature, p->signature_len);
+    if (!s->streams)
+        whole_block_end(s, said, &signature);
+    else if (signature.len)
+        told_signature(s, said, &signature);
+    buf_free(&signature);
+    c->left = 0;
+}
+
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len)
 {
-    tell(s, &(struct said){ .choice = p->choice, .channel = p->channel, .text = text, .len = len, .logprobs = s->logprobs ? logprobs_leave(s, p, len) : NULL });
+    struct said said = { .choice = p->choice, .channel = p->channel, .text = text, .len = len, .logprobs = s->logprobs ? logprobs_leave(s, p, len) : NULL };
+
+    tell(s, &said);
+    if (s->signs && p->channel == CHANNEL_REASONING && s->state < LOGGING)
+        sign(s, p, &said);
     if (p->kind == PIECE_LAST && s->state < LOGGING && s->choices[p->choice].open && s->choices[p->choice].told == p->channel)
         told_block_end(s, p->choice);
 }

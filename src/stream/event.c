@@ -90,6 +90,19 @@ static bool read_logprobs(struct stream *s, unsigned choice, enum channel c, con
     return t->kind != JSON_ARRAY || logprobs_add(s, choice, c, t->bytes, t->len) == 0;
 }
 
+static void read_signature(struct stream *s, unsigned choice, const struct json_token *t)
+{
+    size_t off = s->texts.len;
+
+    if (!s->signs || !has_text(t))
+        return;
+    json_unescape(&s->texts, t->bytes, t->len);
+    if (utf8_valid(s->texts.data + off, s->texts.len - off))
+        piece_signature(s, choice, off);
+    else
+        s->texts.len = off;
+}
+
 /* It is passed on: a word or nothing. The dialect's word becomes OpenAI's. */
 static void set_finish(struct stream *s, unsigned choice, const char *bytes, size_t len)
 {
@@ -261,6 +274,12 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
     case OP_LOGPROBS:
         *why = REASON_EVENT_TOO_LARGE;
         return logprobs_add(s, choice, op->channel, op->text.data, op->text.len) == 0;
+    case OP_SIGNATURE:
+        if (!s->signs || op->text.len == 0)
+            return true;
+        buf_append(&s->texts, op->text.data, op->text.len);
+        piece_signature(s, choice, off);
+        return true;
     case OP_MODEL:
     case OP_DONE:
         return true;
@@ -370,6 +389,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
         *why = REASON_EVENT_TOO_LARGE;
         return SOURCE_FAILED;
     }
+    read_signature(s, choice, token(f, PLACE_SIGNATURE));
     if (token(f, PLACE_FINISH)->kind == JSON_STRING)
         set_finish(s, choice, token(f, PLACE_FINISH)->bytes, token(f, PLACE_FINISH)->len);
     if (s->finish_seen)

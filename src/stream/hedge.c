@@ -134,7 +134,8 @@ static int ask_rival(struct stream *s, struct rival *r)
     }
     r->pass = want.pass;
     r->document = !want.stream;
-    r->logprobs = want.logprobs;
+    r->logprobs = want.logprobs && !want.pass;
+    r->signs = want.same && !want.pass;
     r->n = want.n;
     failed = s->host->attempt(s->owner, r->which, &want, r->model->ca, mine->connect ? mine->connect : routes->connect);
     upstream_request_free(&want);
@@ -267,6 +268,7 @@ void hedge_takes_over(struct stream *s, enum reason why)
     s->pass = r.pass;
     s->document = r.document;
     s->logprobs = r.logprobs;
+    s->signs = r.signs;
     source_choices(s, r.n);
     s->usage_wanted = r.pass && exchange_wants_usage(&s->exchange);
     s->trying = s->hedging = true;

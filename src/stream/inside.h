@@ -51,6 +51,8 @@ struct piece {
     bool useful;                                       /* PASS: more than a formality: from here on the answer is this try's */
     size_t off, len;                                   /* in stream.texts */
     size_t chars;                                      /* PASS: so many characters of text are in it */
+    size_t signature, signature_len;                   /* LAST of reasoning, in stream.texts: what its model wants back with it, if ... */
+    uint64_t print;                                    /* ... the block's text leaves as it came, which is known by this */
 };
 
 /* A choice's channel: filters hold the text of each apart. */
@@ -65,6 +67,7 @@ struct choice {
     struct utf8_mender mender[CHANNEL_COUNT];
     char finish[32];                                   /* the finish reason, as OpenAI says it; "": it was not told */
     unsigned n_tools;                                  /* calls that left */
+    uint64_t came, left;                               /* prints of the block of reasoning that comes, that leaves */
     /* On the client's side. */
     bool open;                                         /* a block of channel `told` was begun there */
     enum channel told;
@@ -123,7 +126,7 @@ struct rival {
     size_t plan_at;
     struct pick pick;                                  /* its place */
     unsigned number, which;                            /* of the tries; of the upstreams */
-    bool pass, document, logprobs;
+    bool pass, document, logprobs, signs;
     unsigned n;                                        /* choices that were asked for */
     bool open, useful;                                 /* useful: text or a tool call came */
     enum reason ended_why;                             /* when it is not open any more */
@@ -197,6 +200,7 @@ struct stream {
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
     bool logprobs;                                     /* the client and the policies want them */
+    bool signs;                                        /* front and provider speak the same, so that signatures of reasoning are told */
     struct kept_head head;                             /* the response hooks have not seen it */
     bool unexpected;                                   /* the answer is of another type than asked for */
     int refused;                                       /* the upstream's status that is no 200: its body is being read; 0: none */
@@ -428,7 +432,10 @@ const char *logprobs_changed_by(const struct stream *s);               /* the po
 /* piece.c */
 void pieces_begin(struct stream *s);                   /* none yet */
 void piece_add(struct stream *s, int kind, unsigned choice, enum channel c, size_t off, size_t len);
+void piece_block_end(struct stream *s, unsigned choice);   /* the block that it is in, if any */
 void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off);   /* text stands in s->texts from `off` on */
+void piece_signature(struct stream *s, unsigned choice, size_t off);   /* the block of reasoning ends; its signature stands in s->texts from `off` on */
+uint64_t print_of(uint64_t so_far, const char *text, size_t len);
 enum source_got pieces_complete(struct stream *s);     /* the answer is whole */
 void piece_useful(struct stream *s);                   /* more than a formality came ... */
 void piece_of_text(struct stream *s);                  /* ... text ... */
@@ -534,11 +541,13 @@ void window_drop(struct stream *s);                    /* what is held is forgot
 struct said { unsigned choice; enum channel channel; const char *text; size_t len; const struct buf *logprobs; };   /* a delta; logprobs: NULL: none */
 void told_text(struct stream *s, const struct said *said);
 void told_block_end(struct stream *s, unsigned choice);
+void told_signature(struct stream *s, const struct said *said, const struct buf *signature);   /* the block of reasoning ends with it; a block without text is begun for it */
 void told_tool(struct stream *s, const struct front_call *call);
 bool told_finish(struct stream *s);                    /* false: it failed the stream */
 
 /* whole.c: an answer that becomes one document. */
 void whole_text(struct stream *s, const struct said *said);
+void whole_block_end(struct stream *s, const struct said *said, const struct buf *signature);   /* of reasoning; signature: "": none */
 void whole_tool(struct stream *s, const struct front_call *call);
 bool whole_send(struct stream *s);                     /* the answer is complete: a reply; false: it failed the stream */
 void whole_free(struct stream *s);

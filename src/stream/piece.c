@@ -14,13 +14,14 @@ void pieces_begin(struct stream *s)
     s->texts.len = 0;
 }
 
-static void end_block(struct stream *s, unsigned choice)
+void piece_block_end(struct stream *s, unsigned choice)
 {
     struct choice *c = &s->choices[choice];
 
     if (c->in_block)
         piece_add(s, PIECE_LAST, choice, c->block, 0, 0);
     c->in_block = false;
+    c->came = 0;
 }
 
 /* A change of channel ends the block before it: what filters hold of that must leave first. */
@@ -29,7 +30,7 @@ static void enter_block(struct stream *s, unsigned choice, enum channel channel)
     struct choice *c = &s->choices[choice];
 
     if (c->in_block && c->block != channel)
-        end_block(s, choice);
+        piece_block_end(s, choice);
     c->in_block = true;
     c->block = channel;
 }
@@ -74,7 +75,35 @@ void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off)
     enter_block(s, choice, c);
     piece_add(s, PIECE_TEXT, choice, c, off, len);
     logprobs_text(s, choice, c, len);
+    if (s->signs && c == CHANNEL_REASONING)
+        s->choices[choice].came = print_of(s->choices[choice].came, s->texts.data + off, len);
     piece_of_text(s);
+}
+
+uint64_t print_of(uint64_t so_far, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        so_far = so_far * 1099511628211u + (unsigned char)text[i] + 1;
+    return so_far;
+}
+
+void piece_signature(struct stream *s, unsigned choice, size_t off)
+{
+    struct choice *c = &s->choices[choice];
+    size_t len = s->texts.len - off;
+    uint64_t print = c->came;
+
+    if (c->in_block && c->block == CHANNEL_REASONING)
+        c->in_block = false;
+    else
+        piece_block_end(s, choice);
+    piece_add(s, PIECE_LAST, choice, CHANNEL_REASONING, 0, 0);
+    s->pieces[s->n_pieces - 1].signature = off;
+    s->pieces[s->n_pieces - 1].signature_len = len;
+    s->pieces[s->n_pieces - 1].print = print;
+    c->came = 0;
+    piece_useful(s);
+    continue_not(s);
 }
 
 static void end_choice(struct stream *s, unsigned choice)
@@ -91,7 +120,7 @@ static void end_choice(struct stream *s, unsigned choice)
         piece_add(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
         logprobs_text(s, choice, channel, s->texts.len - off);
     }
-    end_block(s, choice);
+    piece_block_end(s, choice);
 }
 
 enum source_got pieces_complete(struct stream *s)

@@ -221,7 +221,8 @@ void source_start(struct stream *s)
     if (!s->continued)
         source_choices(s, want.n);
     s->pass = want.pass;
-    s->logprobs = want.logprobs;
+    s->logprobs = want.logprobs && !want.pass;
+    s->signs = want.same && !want.pass;
     s->document = !want.stream || s->front->operation == OPERATION_EMBED;
     s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
     metrics_add(s->metrics, METRIC_upstream_attempts, 1);
@@ -406,10 +407,11 @@ void source_renew(struct stream *s)
     for (unsigned i = 0; i < s->n_choices; i++) {
         memset(s->choices[i].mender, 0, sizeof s->choices[i].mender);
         s->choices[i].finish[0] = '\0';
+        s->choices[i].came = s->choices[i].left = 0;
     }
     s->op_at = 0;
     s->ended_choices = 0;
-    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->logprobs = s->reply.on = false;
+    s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->logprobs = s->signs = s->reply.on = false;
     s->useful = s->unexpected = s->hedging = false;
     s->refused = 0;
     s->usage = (struct usage){ -1, -1, -1, -1 };

@@ -23,10 +23,10 @@ static void forget_block(struct choice *c)
     c->open = false;
 }
 
-void told_block_end(struct stream *s, unsigned choice)
+static void end_block(struct stream *s, unsigned choice, const struct buf *signature)
 {
     struct choice *c = &s->choices[choice];
-    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index };
+    struct front_block b = { .choice = choice, .channel = c->told, .index = c->index, .signature = signature };
     bool told = c->before != NULL;
 
     if (!c->open)
@@ -42,11 +42,13 @@ void told_block_end(struct stream *s, unsigned choice)
     buf_free(&c->said_logprobs);
 }
 
-/* False: the stream has failed. */
-static bool open_block(struct stream *s, unsigned choice, enum channel channel)
+void told_block_end(struct stream *s, unsigned choice) { end_block(s, choice, NULL); }
+
+/* signature: of a block that has no text. False: the stream has failed. */
+static bool open_block(struct stream *s, unsigned choice, enum channel channel, const struct buf *signature)
 {
     struct choice *c = &s->choices[choice];
-    struct front_block b = { .choice = choice, .channel = channel, .index = s->n_blocks };
+    struct front_block b = { .choice = choice, .channel = channel, .index = s->n_blocks, .signature = signature };
 
     if (c->open && c->told == channel)
         return true;
@@ -115,7 +117,7 @@ void told_text(struct stream *s, const struct said *said)
     struct buf list = BUF_EMPTY;
     bool with;
 
-    if (!open_block(s, said->choice, said->channel) || !c->before)
+    if (!open_block(s, said->choice, said->channel, NULL) || !c->before)
         return;
     if (s->front->gather)
         gather(c, said);
@@ -126,6 +128,14 @@ void told_text(struct stream *s, const struct said *said)
         put_framing(s, with ? c->after_logprobs : c->after, &list);
     }
     buf_free(&list);
+}
+
+void told_signature(struct stream *s, const struct said *said, const struct buf *signature)
+{
+    const struct choice *c = &s->choices[said->choice];
+
+    if (c->open && c->told == said->channel ? true : open_block(s, said->choice, said->channel, signature))
+        end_block(s, said->choice, signature);
 }
 
 void told_tool(struct stream *s, const struct front_call *call)

@@ -8,7 +8,6 @@
 
 #include "base/mem.h"
 #include "script/vm.h"
-#include "script/vm.h"
 #include "stream/inside.h"
 #include "wire/json.h"
 
@@ -141,24 +140,23 @@ bool tools_waiting(const struct stream *s) { return s->tool_at < s->n_tools; }
 bool tools_next(struct stream *s)
 {
     struct tool *t;
-    unsigned char choice;
+    unsigned choice;
 
     if (!tools_waiting(s))
         return false;
     t = &s->tools[s->tool_at];
-    choice = (unsigned char)t->choice;
+    choice = t->choice;
     if (t->id.len == 0)                                /* some models give none; clients answer by it */
         buf_printf(&t->id, "call_%.12s_%zu", s->id, s->tool_at + 1);
     if (t->args.len == 0)
         buf_puts(&t->args, "{}");
-    s->texts.len = 0;
-    s->piece_at = 0;
-    s->n_pieces = 3;
+    pieces_begin(s);
+    piece_block_end(s, choice);                        /* what filters hold of the text before it leaves first */
     buf_append(&s->texts, t->args.data, t->args.len);
     s->tool_args.len = 0;
-    s->pieces[0] = (struct piece){ .kind = PIECE_TEXT, .channel = CHANNEL_TOOL_ARGS, .choice = choice, .len = t->args.len };
-    s->pieces[1] = (struct piece){ .kind = PIECE_LAST, .channel = CHANNEL_TOOL_ARGS, .choice = choice };
-    s->pieces[2] = (struct piece){ .kind = PIECE_TOOL, .channel = CHANNEL_TOOL_ARGS, .choice = choice };
+    piece_add(s, PIECE_TEXT, choice, CHANNEL_TOOL_ARGS, 0, t->args.len);
+    piece_add(s, PIECE_LAST, choice, CHANNEL_TOOL_ARGS, 0, 0);
+    piece_add(s, PIECE_TOOL, choice, CHANNEL_TOOL_ARGS, 0, 0);
     return true;
 }
 

@@ -19,13 +19,20 @@ static struct gathered *add(struct stream *s, unsigned choice, enum channel chan
     return g;
 }
 
-/* The block of that channel that its choice is in; a new one when another is in between. */
-static struct gathered *block(struct stream *s, unsigned choice, enum channel channel)
+/* The block of that channel that its choice is in; NULL: it is in another, or in none. */
+static struct gathered *current(struct stream *s, unsigned choice, enum channel channel)
 {
     for (size_t i = s->n_gathered; i-- > 0;)
         if (s->gathered[i].choice == choice)
-            return s->gathered[i].channel == channel ? &s->gathered[i] : add(s, choice, channel);
-    return add(s, choice, channel);
+            return s->gathered[i].channel == channel && !s->gathered[i].over ? &s->gathered[i] : NULL;
+    return NULL;
+}
+
+static struct gathered *block(struct stream *s, unsigned choice, enum channel channel)
+{
+    struct gathered *g = current(s, choice, channel);
+
+    return g ? g : add(s, choice, channel);
 }
 
 static bool has_room(struct stream *s, size_t len)
@@ -49,6 +56,16 @@ void whole_text(struct stream *s, const struct said *said)
         buf_putc(&g->logprobs, ',');
     if (said->logprobs)
         buf_append(&g->logprobs, said->logprobs->data, said->logprobs->len);
+}
+
+void whole_block_end(struct stream *s, const struct said *said, const struct buf *signature)
+{
+    struct gathered *g = signature->len ? block(s, said->choice, said->channel) : current(s, said->choice, said->channel);
+
+    if (!g || !has_room(s, signature->len))
+        return;
+    buf_append(&g->signature, signature->data, signature->len);
+    g->over = true;
 }
 
 void whole_tool(struct stream *s, const struct front_call *call)
@@ -101,6 +118,7 @@ void whole_free(struct stream *s)
     for (size_t i = 0; i < s->n_gathered; i++) {
         buf_free(&s->gathered[i].text);
         buf_free(&s->gathered[i].logprobs);
+        buf_free(&s->gathered[i].signature);
         buf_free(&s->gathered[i].name);
         buf_free(&s->gathered[i].id);
     }

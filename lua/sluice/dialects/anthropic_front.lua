@@ -1,7 +1,7 @@
 -- Answers as Anthropic's Messages API gives them. What clients ask is read in anthropic_read.lua.
 --
 -- One message of numbered blocks: text, thinking, tool_use. The numbers are ours: a client keeps blocks in a list and wants no gap. There is one choice.
--- Thinking has an empty signature: only its own model could sign it. What was refused is text like any other, as Anthropic tells it.
+-- Thinking has the signature that Anthropic gave it, an empty one where another model thought it or a policy changed it. What was refused is text like any other, as Anthropic tells it.
 local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
 local read = require "sluice.dialects.anthropic_read"
@@ -86,11 +86,20 @@ function M.begin(answer)
   return event("message_start", order({ type = "message_start", message = message_of(answer, {}, null, usage) }, { "type" }))
 end
 
+-- A block of thinking; or what only its model can read, as anthropic_provider.lua wrote it.
+local function thought(text, signature)
+  local data = (signature or ""):match "^redacted_thinking (.*)$"
+  if data then return order({ type = "redacted_thinking", data = data }, { "type" }), true end
+  return order({ type = "thinking", thinking = text, signature = signature or "" }, { "type", "thinking" }), false
+end
+
 function M.open(answer, block)
   if block.choice > 0 then return end
   local index = number(answer, block.index)
   if block.channel == "reasoning" then
-    local thinking = order({ type = "thinking", thinking = "", signature = "" }, { "type", "thinking" })
+    local thinking, redacted = thought("", block.signature)
+    if redacted then return start(index, thinking), "", "" end
+    thinking.signature = ""                               -- it comes behind the text
     return start(index, thinking), around(index, "thinking_delta", "thinking")
   end
   return start(index, order({ type = "text", text = "" }, { "type" })), around(index, "text_delta", "text")
@@ -98,7 +107,10 @@ end
 
 function M.close(answer, block)
   if block.choice > 0 then return "" end
-  return stop(number(answer, block.index))
+  local index = number(answer, block.index)
+  if not block.signature or select(2, thought("", block.signature)) then return stop(index) end
+  local before, after = around(index, "signature_delta", "signature")
+  return before .. sluice.json.encode(block.signature) .. after .. stop(index)
 end
 
 function M.tool(answer, call)
@@ -126,7 +138,7 @@ local function whole_block(block)
     local input = text == "" and {} or shared.object(text) or text
     return order({ type = "tool_use", id = block.tool.id, name = block.tool.name, input = input }, { "type", "id", "name" })
   end
-  if block.channel == "reasoning" then return order({ type = "thinking", thinking = block.text, signature = "" }, { "type", "thinking" }) end
+  if block.channel == "reasoning" then return (thought(block.text, block.signature)) end
   return order({ type = "text", text = block.text }, { "type" })
 end
 

@@ -13,7 +13,8 @@ local M = {
 
   events = {
     message_start = { model = "message.model" },          -- rare, too: the name is shown to clients in bytes that pass
-    content_block_delta = { content = "delta.text", reasoning = "delta.thinking", tool_index = "index", tool_arguments = "delta.partial_json" },
+    content_block_delta = { content = "delta.text", reasoning = "delta.thinking", tool_index = "index", tool_arguments = "delta.partial_json",
+      signature = "delta.signature" },
   },
   rare = { "message_start", "content_block_start", "message_delta", "error" },
   ends = { "message_stop" },
@@ -57,6 +58,12 @@ end
 
 function BLOCKS.thinking(block, out)
   if type(block.thinking) == "string" and block.thinking ~= "" then out:text("reasoning", block.thinking) end
+  if text(block.signature) and block.signature ~= "" then out:signature(block.signature) end
+end
+
+-- Read again by the front (anthropic_front.lua): a signature has no space.
+function BLOCKS.redacted_thinking(block, out)
+  if text(block.data) then out:signature("redacted_thinking " .. block.data) end
 end
 
 function BLOCKS.tool_use(block, out, index)

@@ -154,7 +154,7 @@ end
 
 local ORDER = { "model", "max_tokens", "stream", "system", "messages", "tools", "tool_choice" }
 
--- The body, or nil and the refusal. A param that OpenAI does not know is Anthropic's (top_k, container ...) or nobody's: Anthropic refuses the latter by name.
+-- The body, whether its messages say something else than those that a client of Anthropic's sent; or nil and the refusal. A param that OpenAI does not know is Anthropic's (top_k, container ...) or nobody's: Anthropic refuses the latter by name.
 local function body_of(req, model)
   local params, options = req.params, model.options or {}
   local body, output = {}, {}
@@ -165,7 +165,8 @@ local function body_of(req, model)
   end
   for name, value in pairs(shared.table(params.output_config)) do output[name] = value end
 
-  body.system, body.messages, no = turns.turns(req.messages)
+  local forgot, unsigned
+  body.system, body.messages, no, forgot, unsigned = turns.turns(req.messages, req.dialect == PROVIDER)
   if no then return nil, no end
   body.tools, no = tools_of(req.tools)
   if no then return nil, no end
@@ -173,13 +174,15 @@ local function body_of(req, model)
   if no then return nil, no end
   local budget
   no, budget = think(params, options, body, output)
+  -- With a budget to think Anthropic refuses a tool's result whose call it cannot see thought of: the rest of that answer goes without thinking.
+  if forgot and (budget or shared.table(body.thinking).type == "enabled") then budget, body.thinking = nil, nil end
   no = no or limit(params, options, body, budget) or format_of(params, output) or account(params, body)
   if no then return nil, no end
 
   body.stop_sequences = stops(params.stop) or body.stop_sequences
   if next(output) then body.output_config = output end
   body.model, body.stream = model.model, true
-  return sluice.json.order(body, ORDER)
+  return sluice.json.order(body, ORDER), unsigned
 end
 
 -- Beta features that the operator wants or an Anthropic client asked for: words with commas between, or a list of them. Nothing else gets into a header.
@@ -195,14 +198,14 @@ local function betas(...)
 end
 
 function M.request(req, model)
-  local body, no = body_of(req, model)
-  if not body then return no end
+  local body, anew = body_of(req, model)
+  if not body then return anew end
   local headers = {
     ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream", ["anthropic-version"] = "2023-06-01",
     ["anthropic-beta"] = betas(shared.table(model.options).beta or {}, shared.table(req.params.anthropic).betas or {}),
     ["x-api-key"] = model.key,
   }
-  return { path = "/messages", headers = headers, body = body }
+  return { path = "/messages", headers = headers, body = body, anew = anew and { messages = true } or nil }
 end
 
 return M

@@ -112,19 +112,19 @@ local function call_of(call, place)
 end
 
 -- Thinking blocks of an earlier turn return to where they stood: before the block that came next. One without a signature is our own front's, told to its
--- client in the name of another model; Anthropic would refuse it.
+-- client in the name of another model, or as a policy left it; Anthropic would refuse it. Returns the blocks, and whether there was such a one.
 local function with_notes(blocks, notes)
-  if type(notes) ~= "table" or #notes == 0 then return blocks end
-  local out, next_note = {}, 1
+  if type(notes) ~= "table" or #notes == 0 then return blocks, false end
+  local out, next_note, unsigned = {}, 1, false
   for i = 1, #blocks + 1 do
     while notes[next_note] and (notes[next_note].at < i or i > #blocks) do
       local note = notes[next_note].block
-      if note.type ~= "thinking" or (type(note.signature) == "string" and note.signature ~= "") then out[#out + 1] = note end
+      if note.type ~= "thinking" or (type(note.signature) == "string" and note.signature ~= "") then out[#out + 1] = note else unsigned = true end
       next_note = next_note + 1
     end
     out[#out + 1] = blocks[i]
   end
-  return out
+  return out, unsigned
 end
 
 -- `anthropic.notes` may be a client's own invention.
@@ -136,6 +136,7 @@ local function notes_of(message)
   return notes
 end
 
+-- The blocks, and whether thinking was left out of them; or nil and the refusal.
 local function assistant(message, place)
   local blocks, no = blocks_of(message.content, place .. ".content")
   if not blocks then return nil, no end
@@ -215,6 +216,7 @@ function ROLES.assistant(message, place, turns)
   local blocks, no = assistant(message, place)
   if not blocks then return no end
   turns:say("assistant", blocks, compact(blocks, message.content))
+  turns.unsigned, turns.any_unsigned = no, turns.any_unsigned or no
 end
 
 function ROLES.tool(message, place, turns)
@@ -225,8 +227,20 @@ function ROLES.tool(message, place, turns)
   turns:result(ordered(with_hints(block, message)))
 end
 
--- The value of `system` (a text, a list of blocks or nil) and the list of turns; or nil, nil and the refusal.
-function M.turns(messages)
+local THOUGHT = shared.set { "thinking", "redacted_thinking" }
+
+-- Is this a tool's turn within an answer whose thinking is not here? A client that thinks in OpenAI's words keeps none, and one of Anthropic's words may
+-- have been told some without a signature.
+function Turns:forgot(keeps_thoughts)
+  local last, before = self[#self], self[#self - 1]
+  if not before or before.role ~= "assistant" or #last.results == 0 then return false end
+  if before.blocks[1] and THOUGHT[before.blocks[1].type] then return false end
+  return not keeps_thoughts or self.unsigned == true
+end
+
+-- The value of `system` (a text, a list of blocks or nil), the list of turns, nil, whether thoughts are missing that Anthropic wants to see while it thinks, and
+-- whether any were left out; or nil, nil and the refusal. keeps_thoughts: the client can say them.
+function M.turns(messages, keeps_thoughts)
   local turns, system = setmetatable({}, Turns), {}
   for i, message in ipairs(messages) do
     local place = at("messages", i)
@@ -236,9 +250,9 @@ function M.turns(messages)
     local no = add(message, place, turns, system)
     if no then return nil, nil, no end
   end
-  local text = system.text
+  local text, forgot = system.text, turns:forgot(keeps_thoughts)
   system.text = nil
-  return text or (#system > 0 and sluice.json.array(system) or nil), turns:list()
+  return text or (#system > 0 and sluice.json.array(system) or nil), turns:list(), nil, forgot, turns.any_unsigned
 end
 
 return M

@@ -107,8 +107,9 @@ local function add_call(job, parts, call, first, at)
   parts[#parts + 1] = { functionCall = { id = text(call.id), name = f.name, args = args }, thoughtSignature = signature(job, call, first) }
 end
 
--- An object stands for itself; Google calls any other result "output".
-local function result_of(content)
+-- An object stands for itself; Google calls any other result "output", and what went wrong "error".
+local function result_of(content, failed)
+  if failed then return { error = content } end
   local value = content:find "^%s*{" and sluice.json.decode(content)
   return type(value) == "table" and value or { output = content }
 end
@@ -142,7 +143,7 @@ function roles.tool(job, message, at)
   local id = text(message.tool_call_id)
   local name = id and job.names[id] or text(message.name)
   if not name then return invalid(job, at .. ".tool_call_id", "is the id of no tool call before it: this model wants the function's name") end
-  local result = { functionResponse = { id = id, name = name, response = result_of(table.concat(texts)) } }
+  local result = { functionResponse = { id = id, name = name, response = result_of(table.concat(texts), object(message.anthropic).is_error == true) } }
   if job.results then
     job.results[#job.results + 1] = result
   else

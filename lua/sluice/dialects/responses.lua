@@ -78,6 +78,8 @@ told["response.output_item.done"] = function(event, out)
   local item = table_of(event.item)
   if item.type == "function_call" then
     out:tool { index = common.given(event.output_index), id = text(item.call_id), name = text(item.name), arguments = text(item.arguments) or "" }
+  elseif item.type == "reasoning" and text(item.encrypted_content) and text(item.id) then
+    out:signature(item.id .. " " .. item.encrypted_content)      -- it is of no use without the id; read again by responses_read.lua
   end
 end
 
@@ -184,6 +186,14 @@ local function input_and_instructions(messages)
     end
   end
   return input, instructions
+end
+
+-- Whether an item of the client's input says something else than it must say upstream: our front wrote it.
+local function holds_ours(messages)
+  for _, m in ipairs(messages) do
+    if table_of(table_of(m).encrypted_reasoning).ours then return true end
+  end
+  return false
 end
 
 -- ---- tools, params
@@ -302,7 +312,7 @@ local function make_request(req, model)
   if req.tools then body.tools = tools_of(req.tools) end
   local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
   if model.key then headers["Authorization"] = { "Bearer ", model.key } end
-  return { path = "/responses", headers = headers, body = json.order(body, ORDER) }
+  return { path = "/responses", headers = headers, body = json.order(body, ORDER), anew = holds_ours(req.messages) and { input = true } or nil }
 end
 
 M.provider.request = common.refusing(make_request)

@@ -86,7 +86,7 @@ end
 
 -- ---- items
 
-local ITEM = { "id", "type", "status", "role", "content", "summary", "call_id", "name", "arguments" }
+local ITEM = { "id", "type", "status", "role", "content", "summary", "encrypted_content", "call_id", "name", "arguments" }
 
 local function item_of(answer, prefix, index, members)
   members.id = ("%s_%s%02x"):format(prefix, answer.id, index)
@@ -94,7 +94,12 @@ local function item_of(answer, prefix, index, members)
 end
 
 local function message_item(answer, index, status, parts) return item_of(answer, "msg", index, { type = "message", status = status, role = "assistant", content = json.array(parts) }) end
-local function reasoning_item(answer, index, summary) return item_of(answer, "rs", index, { type = "reasoning", summary = json.array(summary) }) end
+
+-- signature: what only its model can read (responses.lua).
+local function reasoning_item(answer, index, summary, signature)
+  return item_of(answer, "rs", index, { type = "reasoning", summary = json.array(summary), encrypted_content = signature })
+end
+
 
 local function call_item(answer, index, status, call, arguments)
   return item_of(answer, "fc", index, { type = "function_call", status = status, call_id = call.id, name = call.name, arguments = arguments })
@@ -130,9 +135,10 @@ local function first_choice(x) return (x.choice or 0) == 0 end      -- the Respo
 
 local open, close = {}, {}
 
-function open.reasoning(answer)
+function open.reasoning(answer, block)
   local out = close_message(answer)
   local item = reasoning_item(answer, #answer.output, {})
+  if block.signature then return out .. added(answer, item), "", "" end      -- there is no text
   local places = { item_id = item.id, output_index = #answer.output, summary_index = 0 }
   out = out .. added(answer, item)
     .. event(answer, "response.reasoning_summary_part.added", { item_id = item.id, output_index = #answer.output, summary_index = 0, part = part_of.reasoning "" })
@@ -140,11 +146,12 @@ function open.reasoning(answer)
 end
 
 function close.reasoning(answer, block)
+  if block.text == "" then return done(answer, reasoning_item(answer, #answer.output, {}, block.signature)) end
   local part = part_of.reasoning(block.text)
   local id = ("rs_%s%02x"):format(answer.id, #answer.output)
   return event(answer, "response.reasoning_summary_text.done", { item_id = id, output_index = #answer.output, summary_index = 0, text = block.text })
     .. event(answer, "response.reasoning_summary_part.done", { item_id = id, output_index = #answer.output, summary_index = 0, part = part })
-    .. done(answer, reasoning_item(answer, #answer.output, { part }))
+    .. done(answer, reasoning_item(answer, #answer.output, { part }, block.signature))
 end
 
 local KINDS = {
@@ -222,7 +229,7 @@ function M.whole(answer)
       if block.tool then
         add(call_item(answer, #output, "completed", block.tool, block.tool.arguments))
       elseif block.channel == "reasoning" then
-        add(reasoning_item(answer, #output, { part_of.reasoning(block.text) }))
+        add(reasoning_item(answer, #output, block.text ~= "" and { part_of.reasoning(block.text) } or {}, block.signature))
       else
         if not message then
           local parts = {}

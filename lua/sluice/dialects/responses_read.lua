@@ -120,7 +120,9 @@ function items.reasoning(item, at, messages)
   local m = assistant(messages, function(last) return only_thought(last) and last.reasoning_content == nil and last.encrypted_reasoning == nil end)
   m.reasoning_content = thoughts(item.summary, at .. ".summary") or thoughts(item.content, at .. ".content")
   local encrypted = may(common.text, item.encrypted_content, at .. ".encrypted_content")
-  if encrypted then m.encrypted_reasoning = { id = may(common.text, item.id, at .. ".id"), content = encrypted } end
+  if not encrypted then return end
+  local id, content = encrypted:match "^(%S+) (.*)$"       -- by our own front, with the id that the model gave it
+  m.encrypted_reasoning = { id = id or may(common.text, item.id, at .. ".id"), content = content or encrypted, ours = id ~= nil or nil }
 end
 
 function items.item_reference(_, at) unsupported(at, "it refers to an item of an earlier answer, and the gateway keeps none; send the item itself (store = false has most clients do so)") end

@@ -22,6 +22,7 @@ return {
     example = [[events = { content_block_delta = { content = "delta.text", reasoning = "delta.thinking" } }]] },
   { "provider.rare?", "string[]", "Events that `event` reads: with `kind` their words, else places whose presence makes an event one." },
   { "provider.event?", "fun(event: table, out: table)", "Reads a rare event: what it means it tells by out:text(channel, text, choice), out:logprobs(channel, list, choice) of that text, "
+    .. "out:signature(text, choice) behind a block of reasoning, "
     .. "out:tool { index, id, name, arguments, choice }, "
     .. "out:finish(word, choice), out:usage { input, output, cached, reasoning }, out:model(name), out:error { message, code }, out:done().",
     params = { event = "The event, decoded.", out = "Where it tells it." },
@@ -75,6 +76,7 @@ local echo = { name = "echo", provider = {
   { "places.tool_index?", "string", "Of a piece of a tool call's arguments: which call it belongs to." },
   { "places.tool_arguments?", "string", "The piece." },
   { "places.logprobs?", "string", "A list of what it says of the text's tokens: { token, logprob, bytes, top_logprobs } each, as OpenAI's chat completions have them." },
+  { "places.signature?", "string", "What the model wants back with the block of reasoning that ends here. A front that `speaks` the same is told it, if the block is as the model said it." },
   { "places.refusal_logprobs?", "string", "The same of the refusal's." },
 
   { "tool.index?", "string", 'Which of several calls a piece belongs to; "": each item is a call.' },
@@ -99,9 +101,10 @@ local echo = { name = "echo", provider = {
     example = [[begin = function(answer) return "data: " .. sluice.json.encode { id = answer.id } .. "\n\n" end]] },
   { "front.open?", "fun(answer: table, block: table): string?, string?, string?, string?", "A block of text begins, { choice, channel, index }: what is sent now, what "
     .. "stands before and behind each piece of it (\"\\1\" in it is the event's number), and what stands behind one that has logprobs (\"\\2\" in it is their list); "
-    .. "answer.logprobs: the client wants them. Nothing: this front cannot tell that channel.", params = { answer = "As for `front.begin`.", block = "Which." },
+    .. "answer.logprobs: the client wants them. block.signature: there is no text, only this. "
+    .. "Nothing: this front cannot tell that channel.", params = { answer = "As for `front.begin`.", block = "Which." },
     example = [[open = function(_, block) if block.channel == "content" then return nil, 'data: {"text":', "}\n\n" end end]] },
-  { "front.close?", "fun(answer: table, block: table): string?", "It ends.", params = { answer = "As for `front.begin`.", block = "Which." },
+  { "front.close?", "fun(answer: table, block: table): string?", "It ends; block.signature: what the model wants back with it.", params = { answer = "As for `front.begin`.", block = "Which." },
     example = [[close = function() return "data: {\"end\":true}\n\n" end]] },
   { "front.gather?", "boolean", "`close` is told the whole text of its block, block.text, and the list of its logprobs, block.logprobs (see `sluice.json.raw`)." },
   { "front.logprobs?", "fun(answer: table, list: table, block: table): table", "Where its clients read logprobs in another shape: what is written instead of the list of one piece.",
@@ -116,7 +119,7 @@ end]] },
     params = { answer = "As for `front.begin`.", err = "See `err.code`.", body = "What error made of it." },
     example = [[fault = function(_, _, body) return "event: error\ndata: " .. sluice.json.encode(body) .. "\n\n" end]] },
   { "front.whole?", "fun(answer: table): table", "The answer as one document, for a client that does not stream: answer.blocks, a list of { choice, channel, text, "
-    .. "logprobs } and { choice, tool }. Without it all clients stream.",
+    .. "logprobs, signature } and { choice, tool }. Without it all clients stream.",
     params = { answer = "As for `front.begin`, with finish and usage." },
     example = [[whole = function(answer) return { text = answer.blocks[1] and answer.blocks[1].text or "" } end]] },
   { "front.respond?", "fun(req: sluice.Request, names: string[]): table|sluice.Verdict", "Answers by itself, with a document or sluice.reject; no model is asked.",

@@ -48,6 +48,7 @@ local anthropic, blocks = {}, {}
 
 function blocks.text(x, b) say(x, "text", b.text) end
 function blocks.thinking(x, b) say(x, "reasoning", b.thinking) end
+function blocks.redacted_thinking() end
 function blocks.tool_use(x, b) call(x, b.id, b.name, type(b.input) == "string" and b.input or json.encode(b.input)) end
 
 local function count(x, u) x.usage = { input = u.input_tokens + u.cache_read_input_tokens, output = u.output_tokens } end

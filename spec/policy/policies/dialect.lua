@@ -122,7 +122,7 @@ function calls.respond(want) return front(want).respond({ path = want.path }, wa
 -- What the core gives to a provider's `event`: writes down what it is told.
 local function recorder(told)
   local out = {}
-  for _, name in ipairs { "text", "tool", "finish", "usage", "model", "error", "done" } do
+  for _, name in ipairs { "text", "tool", "finish", "usage", "model", "error", "done", "signature", "logprobs" } do
     out[name] = function(_, ...) told[#told + 1] = json.array { name, ... } end
   end
   return out
