@@ -38,8 +38,13 @@ local function with(x, sequence)
   return answer
 end
 
-function M.said(x, fn, sequence)
+local function counts(input, output, cached, reasoning, cache_written)
+  return { input = input, output = output, cached = cached, reasoning = reasoning, cache_written = cache_written }
+end
+
+function M.said(x, fn, sequence, ...)
   local answer = with(x, sequence)
+  answer.usage = counts(...)
   return text(fn(answer), "begin"), nil, nil, answer.sequence
 end
 
@@ -65,16 +70,18 @@ function M.logprobs(x, fn, sequence, choice, channel, index, _, list)
   return host.json.encode(fn(with(x, sequence), host.json.decode(list), { choice = choice, channel = channel, index = index }))
 end
 
-function M.tool_call(x, fn, sequence, choice, index, id, name, arguments)
+local function some(v) return v ~= "" and v or nil end
+
+function M.tool_call(x, fn, sequence, choice, index, id, name, arguments, signature)
   local answer = with(x, sequence)
-  return text(fn(answer, { choice = choice, index = index, id = id, name = name, arguments = arguments }), "tool"), nil, nil, answer.sequence
+  return text(fn(answer, { choice = choice, index = index, id = id, name = name, arguments = arguments, signature = some(signature) }), "tool"), nil, nil, answer.sequence
 end
 
-local function ended(x, sequence, words, input, output, cached, reasoning, tokens)
+local function ended(x, sequence, words, stop_sequences, tokens, ...)
   local answer = with(x, sequence)
-  local usage = shown.usage_of(x, input, output, cached, reasoning, tokens)
-  answer.finish = words
-  answer.usage = { input = usage.input, output = usage.output, cached = cached, reasoning = reasoning, estimated = usage.estimated }
+  local usage = shown.usage_of(x, tokens, ...)
+  answer.finish, answer.stop_sequences, answer.usage = words, stop_sequences, counts(...)
+  answer.usage.input, answer.usage.output, answer.usage.estimated = usage.input, usage.output, usage.estimated
   return answer
 end
 
@@ -84,14 +91,14 @@ function M.finished(x, fn, sequence, ...)
 end
 
 -- blocks: lists of choice, channel or "tool", text, id, name, logprobs, signature.
-function M.whole(x, fn, sequence, words, input, output, cached, reasoning, tokens, blocks)
-  local answer = ended(x, sequence, words, input, output, cached, reasoning, tokens)
+function M.whole(x, fn, sequence, words, stop_sequences, tokens, input, output, cached, reasoning, cache_written, blocks)
+  local answer = ended(x, sequence, words, stop_sequences, tokens, input, output, cached, reasoning, cache_written)
   answer.blocks = {}
   for i, b in ipairs(blocks) do
     if b[2] == "tool" then
-      answer.blocks[i] = { choice = b[1], tool = { id = b[4], name = b[5], arguments = b[3] } }
+      answer.blocks[i] = { choice = b[1], tool = { id = b[4], name = b[5], arguments = b[3], signature = some(b[7]) } }
     else
-      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3], logprobs = logprobs_of(b[6]), signature = b[7] ~= "" and b[7] or nil }
+      answer.blocks[i] = { choice = b[1], channel = b[2], text = b[3], logprobs = logprobs_of(b[6]), signature = some(b[7]) }
     end
   end
   local document = fn(answer)

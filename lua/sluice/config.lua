@@ -80,6 +80,15 @@ local function snapshot(v, at)
   return s
 end
 
+-- How long answers to clients of the Responses API are kept for their next requests.
+local function keep(v, at)
+  if v == false then return 0 end
+  return schema.duration(v, at)
+end
+
+local responses = schema.record({ keep = { keep }, max_bytes = { schema.size } }, "responses", '{ keep = "1h", max_bytes = "64mb" }')
+local KEEP, KEEP_BYTES, KEEP_BYTES_LEAST = 3600000, 64 << 20, 1 << 20
+
 -- ---- models
 
 local function url(v, at)
@@ -256,6 +265,7 @@ local whole = schema.record({
   listen = { listen, required = 'such as listen = "127.0.0.1:4001"' },
   trusted_proxies = { trusted }, workers = { schema.integer(0, 1024) }, drain = { schema.duration }, limits = { limits },
   snapshot = { snapshot }, memory = { schema.size }, generations = { schema.integer(2, 64) },
+  responses = { responses },
   services = { schema.map(service, "a service", "^[%w_%-%.]+$") },
   models = { schema.map(model, "a model", "^[%w_%-%.:/]+$") },
   routes = { schema.map(route, "a route", "^[%w_%-%.:/]+$"), required = "at least one route" },
@@ -442,7 +452,10 @@ function M.check(result, main, for_spec)
   prepare_policies(c)
   if for_spec then c.services = hosts.declare(c.services or {}, wanted.service) end
   check_wanted(c, meant)                                 -- prepare may have asked for services
+  local kept = c.responses or {}
+  if kept.max_bytes and kept.max_bytes < KEEP_BYTES_LEAST then at:child("responses"):child("max_bytes"):complain "must be at least 1mb: one answer may take a sixteenth of it" end
   if complain.any() then return nil end
+  sandbox.public_module("sluice.dialects.responses_kept").configure(kept.keep or KEEP, kept.max_bytes or KEEP_BYTES)
 
   local l = c.limits or {}
   local out = {

@@ -11,7 +11,7 @@ local KNOWN = { "anthropic", "gemini", "ollama", "openai", "responses", "token",
 
 -- In this order C reads them (enum place); the last is `done_at`.
 M.places = { "content", "reasoning", "refusal", "finish", "error", "usage_input", "usage_output", "usage_cached", "usage_reasoning", "tool_calls", "model", "choice",
-  "tool_index", "tool_arguments", "logprobs", "refusal_logprobs", "signature" }
+  "tool_index", "tool_arguments", "logprobs", "refusal_logprobs", "signature", "usage_cache_written" }
 -- In one item of the list that tool_calls names (enum tool_place).
 M.tool_places = { "index", "id", "name", "arguments" }
 local TOOL = { index = "index", id = "id", name = "function.name", arguments = "function.arguments" }
@@ -86,6 +86,7 @@ local front = schema.record({
   methods = { schema.text("methods such as \"GET, HEAD, OPTIONS\"", "^%u[%u, ]*$"), required = true },
   operation = { operation },
   speaks = { schema.text("the name of the provider dialect that says the same") },
+  request_id = { schema.text("a header's name", "^[%w%-]+$") },
   headers = { map(schema.text("a header's value"), 'a table of headers: { ["x-version"] = "1" }') },
   content = { framing },
   reasoning = { framing },
@@ -276,8 +277,8 @@ function M.compiled_front(f)
     local v = f[name]
     if type(v) == "table" then out[name .. "_before"], out[name .. "_after"] = v.before, v.after else out[name] = v end
   end
-  local out = { name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error, speaks = f.speaks, operation = f.operation or "chat", begin = f.begin, open = f.open,
-    close = f.close, logprobs = f.logprobs, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
+  local out = { name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error, speaks = f.speaks, request_id = f.request_id,
+    operation = f.operation or "chat", begin = f.begin, open = f.open, close = f.close, logprobs = f.logprobs, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
   for _, name in ipairs { "content", "reasoning", "tool", "finish" } do both(out, name) end
   local names = {}
   for name in pairs(f.headers or {}) do names[#names + 1] = name end

@@ -48,7 +48,7 @@ function M.read(x, read, has_answer)
   return offers.plans[model] or verdicts.reject(404, "model_not_found", ("There is no model %s here."):format(host.json.encode(model)))
 end
 
-local err_fields = set_of { "kind", "status", "code", "type", "message", "headers_sent", "policy", "hook", "retry_after", "upstream", "retryable", "extra" }
+local err_fields = set_of { "kind", "status", "code", "type", "message", "headers_sent", "policy", "hook", "retry_after", "upstream", "retryable", "request_id", "extra" }
 local err_mt = { __metatable = false, __name = "error" }
 function err_mt.__index(_, k)
   if err_fields[k] then return nil end
@@ -59,11 +59,11 @@ function err_mt.__newindex(_, k) error(('err.%s cannot be set: return a table of
 local RETRYABLE = { [408] = true, [425] = true, [429] = true, [500] = true, [502] = true, [503] = true, [504] = true }
 
 -- The table that error hooks and fronts see. f: the fields as C passes them.
-local function err_of(x, status, code, message, kind, headers_sent, type_, policy, hook, retry_after, upstream_status)
+local function err_of(x, status, code, message, kind, headers_sent, type_, policy, hook, retry_after, upstream_status, upstream_code, upstream_param)
   return setmetatable({
     status = status, code = code, message = message, kind = kind, headers_sent = headers_sent, type = type_, policy = policy, hook = hook,
-    retry_after = retry_after, upstream = upstream_status and { status = upstream_status } or nil, retryable = RETRYABLE[status] or false,
-    extra = x[EXTRA] or nil,
+    retry_after = retry_after, upstream = upstream_status and { status = upstream_status, code = upstream_code, param = upstream_param } or nil,
+    retryable = RETRYABLE[status] or false, request_id = x[record.ID], extra = x[EXTRA] or nil,
   }, err_mt)
 end
 

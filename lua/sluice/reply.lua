@@ -14,7 +14,9 @@ local BLOCKS_MOST, TOOLS_MOST, ARGUMENTS_MOST = 1000, 64, 1 << 20      -- the la
 
 local block_fields = { channel = true, text = true, tool = true }
 local tool_fields = { id = true, name = true, arguments = true }
-local usage_fields = { input = true, output = true, cached = true, reasoning = true }
+local COUNTS = { "input", "output", "cached", "reasoning", "cache_written" }
+local usage_fields = {}
+for _, name in ipairs(COUNTS) do usage_fields[name] = true end
 
 local function fields_of(t, known, what)
   if type(t) ~= "table" then blame(("%s: %s must be a table, is %s"):format(WHAT, what, schema.show(t))) end
@@ -74,7 +76,7 @@ end
 
 local function add_usage(steps, usage)
   local u = { step.USAGE, 0 }
-  for i, name in ipairs { "input", "output", "cached", "reasoning" } do
+  for i, name in ipairs(COUNTS) do
     local n = usage[name]
     if n ~= nil and not (math.type(n) == "integer" and n >= 0) then blame(("%s: usage.%s must be a whole number of tokens, is %s"):format(WHAT, name, schema.show(n))) end
     u[7 + i] = n

@@ -168,7 +168,7 @@ function sum_mt.__index(_, k)
   if sum_fields[k] then return nil end
   unknown("summary", k, sum_fields)
 end
-local usage_fields = set_of { "input", "output", "cached", "reasoning", "estimated" }
+local usage_fields = set_of { "input", "output", "cached", "cache_written", "reasoning", "estimated" }
 local usage_mt = { __metatable = false, __name = "usage" }
 function usage_mt.__index(_, k)
   if usage_fields[k] then return nil end
@@ -176,19 +176,20 @@ function usage_mt.__index(_, k)
 end
 
 -- What a model used, as far as it was told.
-local function usage_of(x, input, output, cached, reasoning, tokens)
-  return setmetatable({ cached = cached, reasoning = reasoning, input = input or (type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ])) or 0, output = output or tokens,
+local function usage_of(x, tokens, input, output, cached, reasoning, cache_written)
+  local asked = input == nil and type(rawget(x[REQ], "messages")) == "table" and methods.tokens(x[REQ]) or 0
+  return setmetatable({ cached = cached, cache_written = cache_written, reasoning = reasoning, input = input or asked, output = output or tokens,
     estimated = input == nil or output == nil }, usage_mt)
 end
 
-function M.finish(x, reason, tokens, input, output, cached, reasoning)
-  x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, input, output, cached, reasoning, tokens) }
+function M.finish(x, reason, tokens, ...)
+  x[FINISH] = finish { reason = reason, target = x[TARGET], tokens = tokens, usage = usage_of(x, tokens, ...) }
 end
 
-function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, input, output, cached, reasoning, complete)
+function M.summary(x, reason, status, tokens, bytes, first_token_ms, total_ms, held_ms, input, output, cached, reasoning, cache_written, complete)
   x[SUMMARY] = setmetatable({
     finish = reason, status = status, complete = complete, tokens = tokens, bytes = bytes, first_token_ms = first_token_ms, total_ms = total_ms, held_ms = held_ms,
-    usage = usage_of(x, input, output, cached, reasoning, tokens),
+    usage = usage_of(x, tokens, input, output, cached, reasoning, cache_written),
   }, sum_mt)
 end
 

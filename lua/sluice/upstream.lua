@@ -168,11 +168,16 @@ local out = frozen.library("out", {
   tool = function(_, t)
     local op = add(TOOL, need(t, "table", "out:tool's argument").choice)
     op[4], op[5], op[6], op[7] = need(t.arguments, "string", "arguments"), need(t.name, "string", "name"), need(t.id, "string", "id"), t.index
+    op[13] = need(t.signature, "string", "signature")
   end,
-  finish = function(_, word, choice) add(FINISH, choice)[4] = need(word, "string", "out:finish's word") end,
+  -- stop_sequence: the text that ended it, where that is told.
+  finish = function(_, word, choice, stop_sequence)
+    local op = add(FINISH, choice)
+    op[4], op[5] = need(word, "string", "out:finish's word"), need(stop_sequence, "string", "out:finish's stop sequence")
+  end,
   usage = function(_, u)
     local op = add(USAGE)
-    op[8], op[9], op[10], op[11] = u.input, u.output, u.cached, u.reasoning
+    op[8], op[9], op[10], op[11], op[12] = u.input, u.output, u.cached, u.reasoning, u.cache_written
   end,
   model = function(_, name) add(MODEL)[4] = need(name, "string", "out:model's name") end,
   error = function(_, e)
@@ -197,7 +202,7 @@ end
 
 local function word(v) return type(v) == "string" and v ~= "" and v or nil end
 
--- message, code, type of an answer that is no 200; each may be nil.
+-- message, code, type, param of an answer that is no 200; each may be nil.
 function M.upstream_error(read, status, text)
   local body = host.json.decode(text)
   if type(body) ~= "table" then body = nil end
@@ -210,7 +215,7 @@ function M.upstream_error(read, status, text)
     e = { message = body.error }
   end
   if type(e) ~= "table" then return nil end
-  return word(e.message), word(e.code), word(e.type)
+  return word(e.message), word(e.code), word(e.type), word(e.param)
 end
 
 -- ---- embeddings

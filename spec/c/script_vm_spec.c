@@ -47,7 +47,7 @@ static void a_failed_allocation_hurts_one_exchange(void)
     cap = w.vm->cap;
     for (size_t room = 0; room < 40000; room += 97) {
         struct failure f = { 0 };
-        struct summary sum = { "done", 200, true, 1, 1, 1, 1, 0, { -1, -1, -1, -1 } };
+        struct summary sum = { "done", 200, true, 1, 1, 1, 1, 0, { -1, -1, -1, -1, -1 } };
         struct http_request r = { .method = "GET", .path = "/", .query = "q=hello", .headers = headers, .n_headers = 3, .minor = 1 };
         struct exchange_facts facts = { "x1", &r, "192.0.2.7" };
         struct buf body = BUF_EMPTY;

@@ -47,14 +47,13 @@ session({
   ask: generate, tools: called,
 });
 
-// Its provider refers to items that OpenAI keeps unless it is told store: false; the gateway keeps none.
+// Its provider refers to items by their ids unless it is told store: false.
 session({
   name: "ai + @ai-sdk/openai", front: "responses", path: "/v1", failure, retries: { waits: true },
   kinds: ["plain", "stream", "usage", "reasoning"],
   bad: { more: { providerOptions: { openai: { previousResponseId: "resp_1" } } } }, field: "previous_response_id",
   connect: ({ base, key, retries }) => ({ retries, make: (model) => createOpenAI({ baseURL: base, apiKey: key }).responses(model) }),
-  ask: (client, what) => generate(client, { more: { providerOptions: { openai: { store: false } } }, ...what }),
-  tools: (client, what) => called(client, { more: { providerOptions: { openai: { store: false } } }, ...what }),
+  ask: generate, tools: called,
 });
 
 // ---- useChat: the transport, and the reader of the stream

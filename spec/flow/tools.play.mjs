@@ -77,7 +77,7 @@ test("the audit finds what has no entry, entries of nothing, and entries that ar
     ["option.lua", "  string = function(v)", "  date = function(v) return v end,\n  string = function(v)", "type.date has no entry"],
     ["context.lua", "function ctx_methods.tag(", "function ctx_methods.shout() end\nfunction ctx_methods.tag(", "ctx:shout has no entry"],
     ["context.lua", "  vars = function(x)", "  mood = function() return 1 end,\n  vars = function(x)", "ctx.mood has no entry"],
-    ["exchange.lua", '"retryable", "extra" }', '"retryable", "extra", "blame" }', "err.blame has no entry"],
+    ["exchange.lua", '"request_id", "extra" }', '"retryable", "extra", "blame" }', "err.blame has no entry"],
     ["verdict.lua", "local stop_fields = {", "local stop_fields = { loud = true,", "stop.loud has no entry"],
     ["config.lua", "local limits = schema.record({", "local limits = schema.record({ cookies = { schema.size },", "limits.cookies has no entry"],
     ["config.lua", 'heartbeat = { schema.duration }, policies', 'heartbeat = { schema.duration, required = "x" }, policies', "route.heartbeat must be given"],

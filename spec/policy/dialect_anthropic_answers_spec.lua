@@ -10,9 +10,9 @@ describe("a rare event", function()
 
   it("message_start names the model and counts the input with what the cache held", function()
     tells([[{"type":"message_start","message":{"id":"m","model":"claude-x","usage":{"input_tokens":3,"cache_creation_input_tokens":20,"cache_read_input_tokens":100,"output_tokens":1}}}]],
-      [=[[["model","claude-x"],["usage",{"input":123,"cached":100,"output":1}]]]=])
+      [=[[["model","claude-x"],["usage",{"input":123,"cached":100,"cache_written":20,"output":1}]]]=])
     tells([[{"type":"message_start","message":{"model":"claude-x","usage":{"input_tokens":3,"cache_creation_input_tokens":null,"cache_read_input_tokens":null,"output_tokens":1}}}]],
-      [=[[["model","claude-x"],["usage",{"input":3,"cached":0,"output":1}]]]=])
+      [=[[["model","claude-x"],["usage",{"input":3,"cached":0,"cache_written":0,"output":1}]]]=])
     tells([[{"type":"message_start","message":null}]], "[]")
   end)
 
@@ -29,9 +29,10 @@ describe("a rare event", function()
   end)
 
   it("message_delta says why it ends and what it cost", function()
-    tells([[{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":15}}]], [=[[["usage",{"output":15}],["finish","max_tokens"]]]=])
+    tells([[{"type":"message_delta","delta":{"stop_reason":"max_tokens","stop_sequence":null},"usage":{"output_tokens":15}}]], [=[[["usage",{"output":15}],["finish","max_tokens",0]]]=])
+    tells([[{"type":"message_delta","delta":{"stop_reason":"stop_sequence","stop_sequence":"END"}}]], [=[[["finish","stop_sequence",0,"END"]]]=])
     tells([[{"type":"message_delta","delta":{"stop_reason":null},"usage":{"input_tokens":5,"cache_read_input_tokens":7,"output_tokens":15,"output_tokens_details":{"thinking_tokens":9}}}]],
-      [=[[["usage",{"input":12,"cached":7,"output":15,"reasoning":9}]]]=])
+      [=[[["usage",{"input":12,"cached":7,"cache_written":0,"output":15,"reasoning":9}]]]=])
   end)
 
   it("error is one", function()
@@ -64,7 +65,7 @@ describe("an answer to an Anthropic client", function()
       { "tool", [[{"index":0,"choice":0,"id":"c1","name":"f","arguments":"{\"a\":\"é\"}"}]] }, { "tool", '{"index":1,"choice":0,"id":"c2","name":"g","arguments":""}' },
     }, ANSWER:format "")
     assert.equal('event: message_start\ndata: {"type":"message_start","message":{"id":"msg_0123456789abcdef01234567","type":"message","role":"assistant","model":"m","content":[],'
-      .. '"stop_reason":null,"stop_sequence":null,"usage":{"input_tokens":0,"output_tokens":0}}}\n\n', r[1][1])
+      .. '"stop_reason":null,"stop_sequence":null,"stop_details":null,"usage":{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}}}\n\n', r[1][1])
     assert.same({
       'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":"","signature":""}}\n\n',
       'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":', "}}\n\n",
@@ -96,28 +97,28 @@ describe("an answer to an Anthropic client", function()
       local calls = { { "finish" } }
       if tool then table.insert(calls, 1, { "tool", '{"index":0,"choice":0,"id":"c","name":"f","arguments":"{}"}' }) end
       local r = tell(calls, ('{"id":"a","model":"m",%s}'):format(answer))
-      assert.equal(('event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"%s","stop_sequence":null},"usage":%s}\n\n'
+      assert.equal(('event: message_delta\ndata: {"type":"message_delta","delta":{"stop_reason":"%s","stop_sequence":null,"stop_details":null},"usage":%s}\n\n'
         .. 'event: message_stop\ndata: {"type":"message_stop"}\n\n'):format(reason, usage), r[#r][1])
     end
-    local none = '{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}'
+    local none = '{"input_tokens":0,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":0}'
     for word, reason in pairs { stop = "end_turn", length = "max_tokens", tool_calls = "tool_use", content_filter = "refusal", pause_turn = "pause_turn" } do
       ends(('"by_choice":["%s"]'):format(word), reason, none)
     end
     ends('"finish":{}', "end_turn", none)
     ends('"by_choice":["stop"]', "tool_use", none, true)
     ends('"by_choice":["length"]', "max_tokens", none, true)
-    ends('"usage":{"input":123,"cached":100,"output":7,"reasoning":5}', "end_turn",
-      '{"input_tokens":23,"cache_read_input_tokens":100,"output_tokens":7,"output_tokens_details":{"thinking_tokens":5}}')
+    ends('"usage":{"input":123,"cached":80,"cache_written":20,"output":7,"reasoning":5}', "end_turn",
+      '{"input_tokens":23,"cache_creation_input_tokens":20,"cache_read_input_tokens":80,"output_tokens":7,"output_tokens_details":{"thinking_tokens":5}}')
   end)
 
   it("is one document for a client that does not stream", function()
     local r = tell({ { "whole" } }, ANSWER:format [=[,"by_choice":["tool_calls"],"usage":{"input":5,"output":2},"blocks":[{"choice":0,"channel":"reasoning","text":"Hm"},
       {"choice":0,"channel":"content","text":"Hi"},{"choice":1,"channel":"content","text":"no"},{"choice":0,"tool":{"id":"c1","name":"f","arguments":"{\"a\":9007199254740993}"}},
       {"choice":0,"tool":{"id":"c2","name":"g","arguments":""}},{"choice":0,"tool":{"id":"c3","name":"g","arguments":"{\"cu"}}]]=])
-    same([[{"id":"msg_0123456789abcdef01234567","type":"message","role":"assistant","model":"m","stop_reason":"tool_use","stop_sequence":null,
+    same([[{"id":"msg_0123456789abcdef01234567","type":"message","role":"assistant","model":"m","stop_reason":"tool_use","stop_sequence":null,"stop_details":null,
       "content":[{"type":"thinking","thinking":"Hm","signature":""},{"type":"text","text":"Hi"},{"type":"tool_use","id":"c1","name":"f","input":{"a":9007199254740993}},
         {"type":"tool_use","id":"c2","name":"g","input":{}},{"type":"tool_use","id":"c3","name":"g","input":"{\"cu"}],
-      "usage":{"input_tokens":5,"cache_read_input_tokens":0,"output_tokens":2}}]], r[1][1])
+      "usage":{"input_tokens":5,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":2}}]], r[1][1])
     local empty = tell({ { "whole" } }, ANSWER:format ',"blocks":[]')
     same("[]", empty[1][1].content)
   end)

@@ -68,9 +68,9 @@ describe("a client's response", function()
   end)
 
   for body, said in pairs {
-    ['{}'] = "'input' must be a text or a list of items, is missing", ['{"input":[]}'] = "'input' must hold at least one item", ['{"input":"x","previous_response_id":"resp_1"}'] = "'previous_response_id' is not supported here: the gateway keeps no state",
+    ['{}'] = "'input' must be a text or a list of items, is missing", ['{"input":[]}'] = "'input' must hold at least one item",
     ['{"input":"x","conversation":"c"}'] = "'conversation' is not", ['{"input":"x","background":true}'] = "'background' is not", ['{"input":"x","prompt":{"id":"p"}}'] = "'prompt' is not",
-    ['{"input":[{"type":"item_reference","id":"msg_1"}]}'] = "'input[0]' is not supported here: it refers to an item of an earlier answer", ['{"input":[{"type":"computer_call"}]}'] = "an item of type \"computer_call\"",
+    ['{"input":[{"type":"item_reference"}]}'] = "'input[0].id' must be a text, is missing", ['{"input":[{"type":"computer_call"}]}'] = "an item of type \"computer_call\"",
     ['{"input":[{"role":"user","content":[{"type":"input_image","file_id":"f"}]}]}'] = "'input[0].content[0].file_id' is not", ['{"input":[{"role":"user","content":[{"type":"text","text":"x"}]}]}'] = "'input[0].content[0].type' is \"text\", which is not known",
     ['{"input":[{"role":"user","content":[{"type":"input_file"}]}]}'] = "must hold file_data, file_url or file_id", ['{"input":[{"role":"bot","content":"x"}]}'] = "'input[0].role' must be one of user, assistant",
     ['{"input":[{"type":"function_call","name":"f","arguments":"{}"}]}'] = "'input[0].call_id' must be a text, is missing", ['{"input":"x","tools":[{"type":"function"}]}'] = "'tools[0].name' must be a text, is missing",
@@ -212,7 +212,7 @@ describe("a stream of named events", function()
   it("tells a failure to both kinds of clients", function()
     local all = events { steps = { STEPS[2] }, fault = { status = 502, code = "upstream_reset", message = "It broke." } }
     assert.same({ "error", "upstream_reset", "It broke.", "server_error" }, { all[#all - 1].type, all[#all - 1].code, all[#all - 1].error.message, all[#all - 1].error.type })
-    assert.same({ "response.failed", "failed", "upstream_reset", "It broke." }, { all[#all].type, all[#all].response.status, all[#all].response.error.code, all[#all].response.error.message })
+    assert.same({ "response.failed", "failed", "server_error", "It broke." }, { all[#all].type, all[#all].response.status, all[#all].response.error.code, all[#all].response.error.message })
   end)
 
   it("has one choice", function()

@@ -8,7 +8,8 @@ local matrix = require "spec.policy.matrix"
 
 local WIRE = {
   openai    = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "usage", length = "length", filter = "filter", refusal = "refusal", error_late = "error" },
-  anthropic = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "cache", length = "max-tokens", filter = "refusal", error_late = "error" },
+  anthropic = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "cache", length = "max-tokens", filter = "refusal", error_late = "error",
+    stop = "old-usage", redacted = "redacted" },
   gemini    = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "usage", length = "length", filter = "safety", error_late = "error" },
   ollama    = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "usage", length = "length", error_late = "error" },
   responses = { plain = "plain", reasoning = "reasoning", tools = "tools", usage = "usage", length = "length", filter = "filter", refusal = "refusal", error_late = "error" },
@@ -43,7 +44,7 @@ end
 
 local function upstream(provider, name, pieces)
   if not STATUS[name] then return pairs_of.stream(provider, pieces or { bytes_of(provider, name) }) end
-  return { t.fail(STATUS[name], { ["content-type"] = "application/json", ["retry-after"] = STATUS[name] == 429 and "7" or nil }, FAILED[provider]:format "Not like this.") }
+  return { t.fail(STATUS[name], { ["content-type"] = "application/json", ["retry-after"] = (STATUS[name] == 429 or STATUS[name] == 503) and "7" or nil }, FAILED[provider]:format "Not like this.") }
 end
 
 local function scenarios(provider)
@@ -68,22 +69,21 @@ end
 
 local function lines_of(text)
   local out = {}
-  for line in text:gmatch "[^\n]+" do out[#out + 1] = line end
+  for line in text:gmatch "([^\n]*)\n" do out[#out + 1] = line end
   return out
 end
 
-local SHOWN = { "content-type", "retry-after", "x-vercel-ai-ui-message-stream" }
+local SHOWN = { "content-type", "retry-after", "x-should-retry", "x-vercel-ai-ui-message-stream" }
 
--- As it is written down: lines of a stream, or status, headers and body.
+-- As it is written down: status, headers, and the events of a stream (between two a blank line) or the body.
 local function written(x)
-  if pairs_of.streamed(x) then return lines_of(pairs_of.streamed(x)) end
-  local headers = {}
+  local headers, stream = {}, pairs_of.streamed(x)
   for _, shown in ipairs(SHOWN) do
     for name, v in pairs(x.headers) do
       if name:lower() == shown then headers[shown] = v end
     end
   end
-  return { status = x.status, headers = headers, body = pairs_of.body_of(x) }
+  return { status = x.status, headers = headers, events = stream and lines_of(stream), body = not stream and pairs_of.body_of(x) or nil }
 end
 
 -- The same for comparing, fast.

@@ -266,3 +266,32 @@ describe("a tool's result that is an error", function()
     assert.same({ error = '{"no":"such city"}' }, x.upstream[1].body.contents[3].parts[1].functionResponse.response)
   end)
 end)
+
+-- ---- Gemini
+
+describe("what Gemini signed", function()
+  local recording = pairs_of.read "spec/wire/gemini/tools.sse"
+  local signature = recording:match '"thoughtSignature": ?"([^"]+)"'
+
+  it("is told beside the call as Google's own OpenAI endpoint has it, and goes back with it", function()
+    local g = gateway("gemini", LOOKS)
+    for _, stream in ipairs { true, false } do
+      local want = pairs_of.request("openai", { text = "Hi", stream = stream })
+      want.upstream = pairs_of.stream("gemini", { recording })
+      local x, calls = g:ask(want), {}
+      if stream then
+        for _, e in ipairs(events(x)) do
+          for _, call in ipairs(e.choices[1].delta.tool_calls or {}) do calls[#calls + 1] = call end
+        end
+      else
+        calls = json.decode(x.body).choices[1].message.tool_calls
+      end
+      assert.equal(signature, calls[1].extra_content.google.thought_signature)
+      for i = 2, #calls do assert.is_nil(calls[i].extra_content) end
+      local messages = { { role = "user", content = "Hi" }, { role = "assistant", tool_calls = calls } }
+      for _, call in ipairs(calls) do messages[#messages + 1] = { role = "tool", tool_call_id = call.id, content = "7" } end
+      local back = g:ask { method = "POST", path = pairs_of.path.openai, headers = { host = "x" }, body = json.encode { model = "public", messages = messages }, upstream = { t.fail(500) }, no_shake = true }
+      assert.equal(signature, back.upstream[1].body.contents[2].parts[1].thoughtSignature)
+    end
+  end)
+end)

@@ -52,14 +52,15 @@ local TABLE = {
     { { logit_bias = object { ["1"] = 2 } }, { anthropic = "'logit_bias'", gemini = "'logit_bias'", ollama = "'logit_bias'", responses = "'logit_bias'", openai = false } },
   },
   responses = {
-    { { previous_response_id = "resp_1" }, { anthropic = "'previous_response_id'", gemini = "'previous_response_id'", ollama = "'previous_response_id'", responses = "'previous_response_id'", openai = "'previous_response_id'" } },
+    { { previous_response_id = "resp_1" }, { anthropic = "'previous_response_id'", gemini = "'previous_response_id'", ollama = "'previous_response_id'", responses = false, openai = "'previous_response_id'" } },
+    { { conversation = "conv_1" }, { anthropic = "'conversation'", gemini = "'conversation'", ollama = "'conversation'", responses = "'conversation'", openai = "'conversation'" } },
     { { tools = { { type = "web_search" } } }, { anthropic = "'tools[0]'", gemini = "'tools[0] of type web_search'", ollama = "'tools[0] of type web_search'", openai = "'tools[0]'", responses = false } },
     { { truncation = "auto" }, { anthropic = "'truncation'", gemini = "'truncation", ollama = "'truncation", openai = "'truncation'", responses = false } },
     { { max_tool_calls = 2 }, { anthropic = "'max_tool_calls'", gemini = "'max_tool_calls'", ollama = "'max_tool_calls'", openai = "'max_tool_calls'", responses = false } },
     { { include = { "reasoning.encrypted_content" }, truncation = "disabled", reasoning = { summary = "auto" } }, { anthropic = false, gemini = false, ollama = false, openai = false, responses = false } },
     { { include = { "message.output_text.logprobs" }, top_logprobs = 1 }, { anthropic = "'logprobs'", gemini = false, ollama = false, openai = false, responses = false } },
     { { include = { "file_search_call.results" } }, { anthropic = "'include'", gemini = "'include'", ollama = "'include'", openai = "'include'", responses = false } },
-    { { input = { { type = "item_reference", id = "x" } } }, { anthropic = "'input[0]'", gemini = "'input[0]'", ollama = "'input[0]'", responses = "'input[0]'", openai = "'input[0]'" } },
+    { { input = { { type = "item_reference", id = "x" } } }, { anthropic = "'input[0]'", gemini = "'input[0]'", ollama = "'input[0]'", responses = false, openai = "'input[0]'" }, 404 },
   },
   anthropic = {
     { { tools = { { type = "web_search_20250305", name = "web_search" } } }, { gemini = "'tools[0]", ollama = "'tools[0]", openai = "'tools[0]", responses = "'tools[0]", anthropic = false } },
@@ -90,7 +91,7 @@ for front, rows in pairs(TABLE) do
               return
             end
             assert.equal(0, #x.upstream, x.upstream[1] and x.upstream[1].raw)
-            assert.equal(400, x.status)
+            assert.equal(row[3] or 400, x.status)
             assert.is_truthy(x.error.message:find(named, 1, true), x.error.message)
           end)
         end

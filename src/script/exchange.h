@@ -25,6 +25,7 @@ struct failure {
     const char *policy, *hook;                         /* whose verdict or failure it is, or NULL; constants of the gateway */
     int64_t retry_after;                               /* seconds, -1: not told */
     int upstream_status;                               /* 0: none */
+    char *upstream_code, *upstream_param;              /* the model service's own word and the field it names, when it found the request wrong; NULL: none */
     bool headers_sent;
 };
 void failure_free(struct failure *f);
@@ -36,9 +37,10 @@ struct event_op {
     unsigned choice;
     enum channel channel;                              /* TEXT, LOGPROBS */
     struct buf text;                                   /* TEXT; TOOL: (a piece of) the arguments; FINISH: the word; MODEL: its name; ERROR: what it says; LOGPROBS: a JSON list; SIGNATURE: itself */
-    struct buf name, id;                               /* TOOL; ERROR: name is its code */
+    struct buf signature;                              /* TOOL: what the model wants back with the call */
+    struct buf name, id;                               /* TOOL; ERROR: name is its code; FINISH: name is the stop sequence that ended it */
     long index;                                        /* TOOL: the model's number for it; -1: a call of its own */
-    int64_t usage[4];                                  /* USAGE: input, output, cached, reasoning; -1: not told */
+    int64_t usage[5];                                  /* USAGE: input, output, cached, reasoning, cache_written; -1: not told */
 };
 struct event_ops { struct event_op *ops; size_t n; };
 void event_ops_free(struct event_ops *o);
@@ -107,7 +109,7 @@ struct tried { const struct model *model; unsigned number; const char *code, *me
 int exchange_try(struct exchange *x, const struct tried *t, bool copy);             /* attempt: with `copy` a fresh copy of the request; ctx.target */
 int exchange_failed(struct exchange *x, const struct tried *t);                     /* fallback: why the try failed (code, message, status) */
 int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n);   /* response */
-struct usage { int64_t input, output, cached, reasoning; };   /* tokens; -1: not told */
+struct usage { int64_t input, output, cached, reasoning, cache_written; };   /* tokens; -1: not told; of the input some came out of a cache, some were put into it */
 int exchange_finish(struct exchange *x, const char *reason, uint64_t tokens, const struct usage *u);   /* finish; reason NULL: not told */
 
 int exchange_tool(struct exchange *x, const struct buf *id, const struct buf *name, const struct buf *args);   /* tool_call: one whole call */
@@ -174,7 +176,7 @@ void upstream_request_free(struct upstream_request *r);
 int exchange_event(struct exchange *x, const struct model *m, const char *bytes, size_t len, struct event_ops *ret);
 
 /* What an error answer says of itself; each may be NULL. */
-struct upstream_error { char *message, *code, *type; };
+struct upstream_error { char *message, *code, *type, *param; };
 void exchange_upstream_error(struct exchange *x, const struct model *m, int status, const char *body, size_t len, struct upstream_error *ret);
 void upstream_error_free(struct upstream_error *e);
 /* The embeddings in a provider's document as OpenAI's document, appended. 0 or -1. */
@@ -189,14 +191,14 @@ struct front_block {
     const struct buf *text, *logprobs;                 /* all of it, where a front that gathers closes it: logprobs with a comma between two */
     const struct buf *signature;                       /* of a block of reasoning: what its model wants back with it; NULL: nothing */
 };
-int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out);
+int exchange_front_begin(struct exchange *x, const struct usage *u, uint64_t *sequence, struct buf *out);   /* u: what was told of it by now */
 int exchange_front_again(struct exchange *x);          /* nothing of what was told has left: as if nothing were told */
 int exchange_front_open(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out, char **before, char **after, char **after_logprobs);   /* before NULL: it cannot tell this channel */
 int exchange_front_logprobs(struct exchange *x, const struct front_block *b, struct buf *list);   /* a delta's: the list becomes what the front says instead */
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
-struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments; };
+struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments, *signature; };   /* signature: what the model wants back with it, or empty */
 int exchange_front_tool(struct exchange *x, const struct front_call *t, uint64_t *sequence, struct buf *out);
-struct front_end { const char *const *finish; unsigned n; struct usage usage; uint64_t tokens; };   /* the finish reason of each choice */
+struct front_end { const struct ended { const char *finish, *stop_sequence; } *choices; unsigned n; struct usage usage; uint64_t tokens; };   /* stop_sequence: that ended it; NULL: not told */
 int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out);
 int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out);
 /* The whole answer as one document. */

@@ -37,7 +37,9 @@ int exchange_push_failure(lua_State *L, const struct failure *f)
         lua_pushinteger(L, f->upstream_status);
     else
         lua_pushnil(L);
-    return 10;
+    push_text(L, f->upstream_code);
+    push_text(L, f->upstream_param);
+    return 12;
 }
 
 #define SENTENCE_MAX 500                               /* bytes of a front's or a dialect's sentence */
@@ -75,7 +77,7 @@ static int error_entry(lua_State *L)                   /* (job) */
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->entry->fn_ref);
     exchange_push_ctx(L, job->x, job->entry->policy);
     exchange_push_failure(L, f);
-    lua_call(L, 13, 5);                                /* job status code message type retry_after */
+    lua_call(L, 15, 5);                                /* job status code message type retry_after */
     if (lua_isinteger(L, 2))
         f->status = (int)lua_tointeger(L, 2);
     take_text(L, 3, &f->code);
@@ -117,7 +119,7 @@ static int body_entry(lua_State *L)                    /* (job) */
     exchange_push(L, job->x);
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->x->front->error_ref);
     exchange_push_failure(L, job->f);
-    lua_call(L, 12, 1);                                /* job json */
+    lua_call(L, 14, 1);                                /* job json */
     s = lua_tolstring(L, -1, &len);
     buf_append(job->out, s, len);
     return 0;

@@ -14,6 +14,7 @@ struct front_job {
     const struct front_block *block;
     const struct front_call *call;
     const struct front_end *end;
+    const struct usage *usage;
     const struct gathered *blocks;
     size_t n_blocks;
     const struct failure *failure;
@@ -41,18 +42,27 @@ static void push_count(lua_State *L, int64_t n)
         lua_pushnil(L);
 }
 
-static void push_end(lua_State *L, const struct front_end *end)   /* pushes: words, input, output, cached, reasoning, tokens */
+static void push_usage(lua_State *L, const struct usage *u)   /* pushes five */
+{
+    push_count(L, u->input);
+    push_count(L, u->output);
+    push_count(L, u->cached);
+    push_count(L, u->reasoning);
+    push_count(L, u->cache_written);
+}
+
+static void push_end(lua_State *L, const struct front_end *end)   /* pushes: words, stop sequences, tokens, and the five of usage */
 {
     lua_createtable(L, (int)end->n, 0);
+    lua_createtable(L, 0, 0);
     for (unsigned i = 0; i < end->n; i++) {
-        lua_pushstring(L, end->finish[i]);
+        lua_pushstring(L, end->choices[i].finish);
+        lua_rawseti(L, -3, i);
+        lua_pushstring(L, end->choices[i].stop_sequence);
         lua_rawseti(L, -2, i);
     }
-    push_count(L, end->usage.input);
-    push_count(L, end->usage.output);
-    push_count(L, end->usage.cached);
-    push_count(L, end->usage.reasoning);
     lua_pushinteger(L, (lua_Integer)end->tokens);
+    push_usage(L, &end->usage);
 }
 
 static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name, logprobs, signature } ... } */
@@ -98,11 +108,16 @@ static int push_arguments(lua_State *L, const struct front_job *job)
         push_buf(L, job->call->id);
         push_buf(L, job->call->name);
         push_buf(L, job->call->arguments);
-        n += 5;
+        push_buf(L, job->call->signature);
+        n += 6;
     }
     if (job->end) {
         push_end(L, job->end);
-        n += 6;
+        n += 8;
+    }
+    if (job->usage) {
+        push_usage(L, job->usage);
+        n += 5;
     }
     if (job->blocks) {
         push_gathered(L, job->blocks, job->n_blocks);
@@ -161,9 +176,9 @@ static int run(struct front_job *job)
     return good ? 0 : -1;
 }
 
-int exchange_front_begin(struct exchange *x, uint64_t *sequence, struct buf *out)
+int exchange_front_begin(struct exchange *x, const struct usage *u, uint64_t *sequence, struct buf *out)
 {
-    struct front_job job = { .x = x, .what = "said", .ref = x->front->begin_ref, .sequence = sequence, .out = out };
+    struct front_job job = { .x = x, .what = "said", .ref = x->front->begin_ref, .usage = u, .sequence = sequence, .out = out };
     return job.ref == LUA_NOREF ? 0 : run(&job);
 }
 

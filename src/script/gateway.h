@@ -36,7 +36,7 @@ extern const char *const channel_names[CHANNEL_COUNT];
 enum place {
     PLACE_CONTENT, PLACE_REASONING, PLACE_REFUSAL, PLACE_FINISH, PLACE_ERROR, PLACE_USAGE_IN, PLACE_USAGE_OUT, PLACE_USAGE_CACHED, PLACE_USAGE_REASONING,
     PLACE_TOOLS, PLACE_MODEL, PLACE_CHOICE, PLACE_TOOL_INDEX, PLACE_TOOL_ARGUMENTS, PLACE_LOGPROBS, PLACE_REFUSAL_LOGPROBS,
-    PLACE_SIGNATURE, PLACE_DONE, PLACE_COUNT
+    PLACE_SIGNATURE, PLACE_USAGE_CACHE_WRITTEN, PLACE_DONE, PLACE_COUNT
 };
 enum tool_place { TOOL_INDEX, TOOL_ID, TOOL_NAME, TOOL_ARGUMENTS, TOOL_PLACE_COUNT };   /* in one item of PLACE_TOOLS */
 #define PLACES_MAX 96                                  /* of all kinds of a dialect's events together */
@@ -80,6 +80,7 @@ struct front {                                         /* what clients of a rout
     const char *methods;                               /* "GET, HEAD, OPTIONS": for Allow */
     enum operation operation;
     const char *speaks;                                /* the provider dialect that says the same: then untouched bytes may pass; NULL: none */
+    const char *request_id;                            /* the header in which its clients look for the request's id, beside X-Request-Id; NULL: none */
     struct header *headers;                            /* of each answer */
     size_t n_headers;
     /* What a simple front says: constants around a JSON string. */

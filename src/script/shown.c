@@ -26,12 +26,13 @@ static void push_count(lua_State *L, int64_t n)
         lua_pushnil(L);
 }
 
-static void push_usage(lua_State *L, const struct usage *u)   /* pushes four */
+static void push_usage(lua_State *L, const struct usage *u)   /* pushes five */
 {
     push_count(L, u->input);
     push_count(L, u->output);
     push_count(L, u->cached);
     push_count(L, u->reasoning);
+    push_count(L, u->cache_written);
 }
 
 /* ---- a try */
@@ -162,7 +163,7 @@ static int finish_entry(lua_State *L)                  /* (job) */
     lua_pushstring(L, job->reason);                    /* nil for NULL */
     lua_pushinteger(L, (lua_Integer)job->tokens);
     push_usage(L, job->usage);
-    lua_call(L, 7, 0);
+    lua_call(L, 8, 0);
     return 0;
 }
 
@@ -190,7 +191,7 @@ static int summary_entry(lua_State *L)                 /* (job) */
     push_count(L, s->held_ms);
     push_usage(L, &s->usage);
     lua_pushboolean(L, s->complete);
-    lua_call(L, 13, 0);
+    lua_call(L, 14, 0);
     return 0;
 }
 

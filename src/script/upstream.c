@@ -220,8 +220,9 @@ void event_ops_read(lua_State *L, int idx, size_t max, struct event_ops *ret)
         take_buf(L, 4, &op->text);
         take_buf(L, 5, &op->name);
         take_buf(L, 6, &op->id);
+        take_buf(L, 13, &op->signature);
         op->index = (long)take_count(L, 7, -1);
-        for (int k = 0; k < 4; k++)
+        for (int k = 0; k < 5; k++)
             op->usage[k] = take_count(L, 8 + k, -1);
         lua_pop(L, 1);                                 /* */
     }
@@ -263,6 +264,7 @@ void event_ops_free(struct event_ops *o)
         buf_free(&o->ops[i].text);
         buf_free(&o->ops[i].name);
         buf_free(&o->ops[i].id);
+        buf_free(&o->ops[i].signature);
     }
     free(o->ops);
     memset(o, 0, sizeof *o);
@@ -285,10 +287,11 @@ static int error_entry(lua_State *L)                   /* (job) */
         lua_rawgeti(L, LUA_REGISTRYINDEX, job->d->error_ref);
     lua_pushinteger(L, job->status);
     lua_pushlstring(L, job->bytes ? job->bytes : "", job->len);
-    lua_call(L, 3, 3);                                 /* job message code type */
+    lua_call(L, 3, 4);                                 /* job message code type param */
     job->error->message = take_word(L, 2);
     job->error->code = take_word(L, 3);
     job->error->type = take_word(L, 4);
+    job->error->param = take_word(L, 5);
     return 0;
 }
 
@@ -308,6 +311,7 @@ void upstream_error_free(struct upstream_error *e)
     free(e->message);
     free(e->code);
     free(e->type);
+    free(e->param);
     memset(e, 0, sizeof *e);
 }
 

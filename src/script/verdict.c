@@ -16,6 +16,8 @@ void failure_free(struct failure *f)
     free(f->code);
     free(f->message);
     free(f->type);
+    free(f->upstream_code);
+    free(f->upstream_param);
     memset(f, 0, sizeof *f);
 }
 

@@ -19,6 +19,8 @@ static size_t own_headers(struct stream *s, struct header *h, size_t n)
 
     for (size_t i = 0; i < s->front->n_headers; i++)
         h[n++] = s->front->headers[i];
+    if (s->front->request_id)
+        h[n++] = (struct header){ s->front->request_id, s->id };
     own = n;
 
     for (size_t i = 0; i < n_more; i++) {
@@ -188,24 +190,25 @@ static void put_tool(struct stream *s, const struct front_call *t)
     buf_puts(&s->out, s->front->tool_after);
 }
 
-void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args)
+void answer_tool(struct stream *s, struct front_call *call)
 {
-    struct front_call t = { .choice = choice, .index = s->choices[choice].n_tools++, .id = id, .name = name, .arguments = args };
+    const struct buf *arguments = call->arguments;
 
+    call->index = s->choices[call->choice].n_tools++;
     if (!s->streams) {
-        whole_tool(s, &t);
+        whole_tool(s, call);
         return;
     }
     if (s->front->tool_before) {
         answer_begin(s);
-        put_tool(s, &t);
+        put_tool(s, call);
     } else if (s->front->tool_ref != LUA_NOREF) {
-        told_tool(s, &t);
+        told_tool(s, call);
     } else {
         return;                                        /* this front cannot tell it */
     }
     if (s->state < LOGGING)
-        told(s, utf8_count(args->data ? args->data : "", args->len));
+        told(s, utf8_count(arguments->data ? arguments->data : "", arguments->len));
 }
 
 void answer_pass(struct stream *s, const char *bytes, const struct piece *p)

@@ -70,8 +70,14 @@ void stream_fail(struct stream *s, enum reason why)
         f.kind = text->kind;
         f.upstream_status = s->upstream_status;
         f.type = s->said.type ? mem_string(s->said.type) : NULL;
+        f.upstream_code = s->said.code ? mem_string(s->said.code) : NULL;
+        f.upstream_param = s->said.param ? mem_string(s->said.param) : NULL;
     }
-    if (why == REASON_RATE_LIMITED || why == REASON_MODEL_BUSY || why == REASON_MODEL_DOWN)
+    if (why == REASON_BAD_STATUS && s->upstream_status >= 500) {
+        free(f.message);
+        f.message = mem_string("The model service failed.");
+    }
+    if (why == REASON_RATE_LIMITED || why == REASON_BAD_STATUS || why == REASON_MODEL_BUSY || why == REASON_MODEL_DOWN)
         f.retry_after = s->retry_after;
     stream_fail_with(s, why, &f);
 }

@@ -125,6 +125,7 @@ static void read_usage(struct stream *s, const struct found *f)
     s->usage.output = whole_number(token(f, PLACE_USAGE_OUT), s->usage.output);
     s->usage.cached = whole_number(token(f, PLACE_USAGE_CACHED), s->usage.cached);
     s->usage.reasoning = whole_number(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
+    s->usage.cache_written = whole_number(token(f, PLACE_USAGE_CACHE_WRITTEN), s->usage.cache_written);
 }
 
 /* ---- an event whose bytes pass as they are */
@@ -225,11 +226,11 @@ static enum source_got read_passing(struct stream *s, const struct found *f, con
 
 /* ---- a rare event */
 
-static void apply_usage(struct stream *s, const int64_t usage[4])
+static void apply_usage(struct stream *s, const int64_t usage[5])
 {
-    int64_t *to[] = { &s->usage.input, &s->usage.output, &s->usage.cached, &s->usage.reasoning };
+    int64_t *to[] = { &s->usage.input, &s->usage.output, &s->usage.cached, &s->usage.reasoning, &s->usage.cache_written };
 
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         if (usage[i] >= 0)
             *to[i] = usage[i];
 }
@@ -258,10 +259,15 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
         return true;
     case OP_TOOL:
         piece_of_call(s);
+        s->choices[choice].called = !s->tools_wanted;
         *why = REASON_EVENT_TOO_LARGE;
         return !s->tools_wanted || tools_add(s, op) == 0;
     case OP_FINISH:
         set_finish(s, choice, op->text.data ? op->text.data : "", op->text.len);
+        if (op->name.len) {
+            free(s->choices[choice].stop_sequence);
+            s->choices[choice].stop_sequence = mem_copy(op->name.data, op->name.len);
+        }
         s->tools_due = tools_waiting(s);
         return true;
     case OP_USAGE:
@@ -375,6 +381,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
         return SOURCE_PIECES;
     if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
         piece_of_call(s);
+        s->choices[choice].called = !s->tools_wanted;
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
                                 tools_piece(s, choice, whole_number(token(f, PLACE_TOOL_INDEX), 0), token(f, PLACE_TOOL_ARGUMENTS)) != 0)) {
             *why = REASON_EVENT_TOO_LARGE;

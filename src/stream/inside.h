@@ -66,6 +66,8 @@ struct choice {
     enum channel block;
     struct utf8_mender mender[CHANNEL_COUNT];
     char finish[32];                                   /* the finish reason, as OpenAI says it; "": it was not told */
+    char *stop_sequence;                               /* that ended it, where the model told; else NULL */
+    bool called;                                       /* it called tools, which nobody here looks at */
     unsigned n_tools;                                  /* calls that left */
     uint64_t came, left;                               /* prints of the block of reasoning that comes, that leaves */
     /* On the client's side. */
@@ -510,7 +512,7 @@ void trace_filter_judged(struct stream *s, const struct verdict *v);
 /* answer.c */
 void answer_piece(struct stream *s, const struct piece *p, const char *text, size_t len);   /* TEXT or LAST: that text of its channel left the filters */
 void answer_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);
-void answer_tool(struct stream *s, unsigned choice, const struct buf *id, const struct buf *name, const struct buf *args);
+void answer_tool(struct stream *s, struct front_call *call);   /* sets its index */
 void answer_pass(struct stream *s, const char *bytes, const struct piece *p);
 bool answer_begin(struct stream *s);                   /* text or a tool call is about to be told; true: the first of this try */
 void answer_head(struct stream *s);                    /* the streamed answer begins, if it has not */
@@ -552,6 +554,6 @@ void whole_tool(struct stream *s, const struct front_call *call);
 bool whole_send(struct stream *s);                     /* the answer is complete: a reply; false: it failed the stream */
 void whole_free(struct stream *s);
 const char *choice_finish(const struct stream *s, unsigned choice);   /* why it ended, in OpenAI's words; NULL: not told */
-struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX]);   /* how it ended, for fronts; the words are put there */
+struct front_end whole_end(const struct stream *s, struct ended choices[CHOICES_MAX]);   /* how it ended, for fronts; `choices` is filled for it */
 
 #endif

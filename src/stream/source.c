@@ -176,6 +176,7 @@ static enum source_got next_refusal(struct stream *s, enum reason *why)
 static void drop_choices(struct stream *s)
 {
     for (unsigned i = 0; i < s->n_choices; i++) {
+        free(s->choices[i].stop_sequence);
         free(s->choices[i].before);
         free(s->choices[i].after);
         free(s->choices[i].after_logprobs);
@@ -407,6 +408,9 @@ void source_renew(struct stream *s)
     for (unsigned i = 0; i < s->n_choices; i++) {
         memset(s->choices[i].mender, 0, sizeof s->choices[i].mender);
         s->choices[i].finish[0] = '\0';
+        free(s->choices[i].stop_sequence);
+        s->choices[i].stop_sequence = NULL;
+        s->choices[i].called = false;
         s->choices[i].came = s->choices[i].left = 0;
     }
     s->op_at = 0;
@@ -414,7 +418,7 @@ void source_renew(struct stream *s)
     s->source_done = s->finish_seen = s->upstream_ended = s->answer_started = s->pass = s->document = s->logprobs = s->signs = s->reply.on = false;
     s->useful = s->unexpected = s->hedging = false;
     s->refused = 0;
-    s->usage = (struct usage){ -1, -1, -1, -1 };
+    s->usage = (struct usage){ -1, -1, -1, -1, -1 };
     s->due[CLOCK_FIRST_TOKEN] = s->due[CLOCK_GAP] = s->due[CLOCK_HEDGE] = s->due[CLOCK_ANSWER] = 0;
 }
 

@@ -169,7 +169,7 @@ static struct stream *new_stream(const struct stream_host *host, void *owner, co
     s->generation = g->generation;
     s->metrics = metrics;
     s->retry_after = -1;
-    s->usage = (struct usage){ -1, -1, -1, -1 };
+    s->usage = (struct usage){ -1, -1, -1, -1, -1 };
     s->exchange.ref = LUA_NOREF;
     services_init(s);
     list_init(&s->beside);

@@ -10,7 +10,7 @@
 
 static void begin(struct stream *s)
 {
-    if (answer_begin(s) && exchange_front_begin(&s->exchange, &s->sequence, &s->out) != 0)
+    if (answer_begin(s) && exchange_front_begin(&s->exchange, &s->usage, &s->sequence, &s->out) != 0)
         stream_fail(s, REASON_INTERNAL);
 }
 
@@ -150,7 +150,7 @@ void told_tool(struct stream *s, const struct front_call *call)
 
 bool told_finish(struct stream *s)
 {
-    const char *words[CHOICES_MAX];
+    struct ended choices[CHOICES_MAX];
     struct front_end end;
 
     for (unsigned i = 0; i < s->n_choices && s->state < LOGGING; i++)
@@ -159,7 +159,7 @@ bool told_finish(struct stream *s)
         begin(s);
     if (s->state >= LOGGING)
         return false;
-    end = whole_end(s, words);
+    end = whole_end(s, choices);
     if (exchange_front_finish(&s->exchange, &end, &s->sequence, &s->out) == 0)
         return true;
     stream_fail(s, REASON_INTERNAL);

@@ -17,7 +17,7 @@
 struct tool {
     unsigned choice;
     long index;                                        /* the model's number for it */
-    struct buf id, name, args;
+    struct buf id, name, args, signature;
 };
 
 bool tools_wanted(const struct stream *s)
@@ -112,6 +112,8 @@ int tools_add(struct stream *s, const struct event_op *op)
     if (t->name.len == 0)
         buf_append(&t->name, op->name.data, op->name.len);
     buf_append(&t->args, op->text.data, op->text.len);
+    if (t->signature.len == 0)
+        buf_append(&t->signature, op->signature.data, op->signature.len);
     s->tools_size += op->text.len;
     return s->tools_size > ARGS_MAX ? -1 : 0;
 }
@@ -166,6 +168,7 @@ void tools_free(struct stream *s)
         buf_free(&s->tools[i].id);
         buf_free(&s->tools[i].name);
         buf_free(&s->tools[i].args);
+        buf_free(&s->tools[i].signature);
     }
     free(s->tools);
     s->tools = NULL;
@@ -216,6 +219,6 @@ void tool_leaves(struct stream *s)
         return;
     }
     if (!s->tool_dropped)
-        answer_tool(s, t->choice, &t->id, &t->name, &s->tool_args);
+        answer_tool(s, &(struct front_call){ .choice = t->choice, .id = &t->id, .name = &t->name, .arguments = &s->tool_args, .signature = &t->signature });
     s->tool_at++;
 }

@@ -78,6 +78,7 @@ void whole_tool(struct stream *s, const struct front_call *call)
     buf_append(&g->text, call->arguments->data, call->arguments->len);
     buf_append(&g->name, call->name->data, call->name->len);
     buf_append(&g->id, call->id->data, call->id->len);
+    buf_append(&g->signature, call->signature->data, call->signature->len);
 }
 
 const char *choice_finish(const struct stream *s, unsigned choice)
@@ -86,22 +87,24 @@ const char *choice_finish(const struct stream *s, unsigned choice)
 
     if (s->finish)
         return s->finish;
-    if (c->n_tools > 0 && strcmp(c->finish, "stop") == 0)   /* some say it of an answer that calls tools, too */
+    if ((c->n_tools > 0 || c->called) && strcmp(c->finish, "stop") == 0)   /* some say it of an answer that calls tools, too */
         return "tool_calls";
     return c->finish[0] ? c->finish : NULL;
 }
 
-struct front_end whole_end(const struct stream *s, const char *words[CHOICES_MAX])
+struct front_end whole_end(const struct stream *s, struct ended choices[CHOICES_MAX])
 {
-    for (unsigned i = 0; i < s->n_choices; i++)
-        words[i] = choice_finish(s, i) ? choice_finish(s, i) : "stop";
-    return (struct front_end){ .finish = words, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens };
+    for (unsigned i = 0; i < s->n_choices; i++) {
+        choices[i].finish = choice_finish(s, i) ? choice_finish(s, i) : "stop";
+        choices[i].stop_sequence = s->finish ? NULL : s->choices[i].stop_sequence;
+    }
+    return (struct front_end){ .choices = choices, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens };
 }
 
 bool whole_send(struct stream *s)
 {
-    const char *words[CHOICES_MAX];
-    struct front_end end = whole_end(s, words);
+    struct ended choices[CHOICES_MAX];
+    struct front_end end = whole_end(s, choices);
     struct buf body = BUF_EMPTY;
     bool good = exchange_front_whole(&s->exchange, &end, s->gathered, s->n_gathered, &body) == 0;
 

@@ -1,12 +1,13 @@
 -- Answers as Anthropic's Messages API gives them. What clients ask is read in anthropic_read.lua.
 --
 -- One message of numbered blocks: text, thinking, tool_use. The numbers are ours: a client keeps blocks in a list and wants no gap. There is one choice.
--- Thinking has the signature that Anthropic gave it, an empty one where another model thought it or a policy changed it. What was refused is text like any other, as Anthropic tells it.
+-- Thinking has the signature that Anthropic gave it, an empty one where another model thought it or a policy changed it. What was refused is text like any
+-- other, as Anthropic tells it.
 local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
 local read = require "sluice.dialects.anthropic_read"
 
-local M = { methods = "POST, OPTIONS", speaks = "anthropic" }
+local M = { methods = "POST, OPTIONS", speaks = "anthropic", request_id = "request-id" }
 
 M.read = read.read
 
@@ -20,11 +21,12 @@ local TYPES = {
   [413] = "request_too_large", [429] = "rate_limit_error", [503] = "overloaded_error", [504] = "timeout_error", [529] = "overloaded_error",
 }
 
--- Our own word for what went wrong stands where Anthropic's SDKs look for one (errorCode).
+-- Our own word for what went wrong stands where Anthropic's SDKs look for one (errorCode). A model service that has too much to do is told as Anthropic tells it.
 function M.error(err)
-  local word = err.type or TYPES[err.status] or (err.status < 500 and "invalid_request_error" or "api_error")
+  local theirs = err.upstream and err.upstream.status or 0
+  local word = err.type or (theirs >= 500 and TYPES[theirs]) or TYPES[err.status] or (err.status < 500 and "invalid_request_error" or "api_error")
   local why = order({ type = word, message = err.message, details = { error_code = err.code } }, { "type", "message", "details" })
-  return order({ type = "error", error = why }, { "type", "error" })
+  return order({ type = "error", error = why, request_id = err.request_id }, { "type", "error" })
 end
 
 function M.fault(_, err) return event("error", M.error(err)) end
@@ -37,23 +39,29 @@ local WORDS = { stop = "end_turn", length = "max_tokens", tool_calls = "tool_use
 local function stop_reason(answer, called)
   local word = shared.table(answer.finish)[0] or "stop"
   if word == "stop" and called then return "tool_use" end
+  if word == "stop" and shared.table(answer.stop_sequences)[0] then return "stop_sequence" end
   return WORDS[word] or word
 end
 
--- Anthropic counts what came out of a cache apart. How much was written into one is not known here.
+-- The text that ended it, where the model told.
+local function stop_sequence(answer) return shared.table(answer.stop_sequences)[0] or null end
+
+-- Anthropic counts what came out of a cache, and what was put into one, apart.
 local function usage_of(answer)
   local usage = shared.table(answer.usage)
-  local told = { input_tokens = (usage.input or 0) - (usage.cached or 0), cache_read_input_tokens = usage.cached or 0, output_tokens = usage.output or 0 }
+  local cached, written = usage.cached or 0, usage.cache_written or 0
+  local told = { input_tokens = math.max(0, (usage.input or 0) - cached - written), cache_creation_input_tokens = written, cache_read_input_tokens = cached,
+    output_tokens = usage.output or 0 }
   if usage.reasoning then told.output_tokens_details = { thinking_tokens = usage.reasoning } end
-  return order(told, { "input_tokens", "cache_read_input_tokens", "output_tokens" })
+  return order(told, { "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens" })
 end
 
-local MESSAGE = { "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage" }
+local MESSAGE = { "id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "stop_details", "usage" }
 
-local function message_of(answer, content, reason, usage)
+local function message_of(answer, content, reason)
   return order({
     id = "msg_" .. answer.id, type = "message", role = "assistant", model = answer.model or null, content = sluice.json.array(content),
-    stop_reason = reason, stop_sequence = null, usage = usage,
+    stop_reason = reason, stop_sequence = stop_sequence(answer), stop_details = null, usage = usage_of(answer),
   }, MESSAGE)
 end
 
@@ -82,8 +90,7 @@ local function number(answer, theirs)
 end
 
 function M.begin(answer)
-  local usage = order({ input_tokens = 0, output_tokens = 0 }, { "input_tokens" })
-  return event("message_start", order({ type = "message_start", message = message_of(answer, {}, null, usage) }, { "type" }))
+  return event("message_start", order({ type = "message_start", message = message_of(answer, {}, null) }, { "type" }))
 end
 
 -- A block of thinking; or what only its model can read, as anthropic_provider.lua wrote it.
@@ -124,7 +131,8 @@ function M.tool(answer, call)
 end
 
 function M.finish(answer)
-  local delta = order({ stop_reason = stop_reason(answer, answer.called), stop_sequence = null }, { "stop_reason" })
+  local delta = order({ stop_reason = stop_reason(answer, answer.called), stop_sequence = stop_sequence(answer), stop_details = null },
+    { "stop_reason", "stop_sequence" })
   return event("message_delta", order({ type = "message_delta", delta = delta, usage = usage_of(answer) }, { "type", "delta" }))
     .. event("message_stop", { type = "message_stop" })
 end
@@ -150,7 +158,7 @@ function M.whole(answer)
       called = called or block.tool ~= nil
     end
   end
-  return message_of(answer, content, stop_reason(answer, called), usage_of(answer))
+  return message_of(answer, content, stop_reason(answer, called))
 end
 
 return M

@@ -27,6 +27,7 @@ local M = {
   whole = {
     model = "model", finish = "stop_reason", error = "error",
     usage_input = "usage.input_tokens", usage_output = "usage.output_tokens", usage_cached = "usage.cache_read_input_tokens",
+    usage_cache_written = "usage.cache_creation_input_tokens",
   },
 }
 
@@ -44,7 +45,8 @@ local function tell_usage(usage, out)
   if math.type(told.reasoning) ~= "integer" then told.reasoning = nil end
   if math.type(usage.input_tokens) == "integer" then
     told.cached = count(usage.cache_read_input_tokens)
-    told.input = usage.input_tokens + told.cached + count(usage.cache_creation_input_tokens)
+    told.cache_written = count(usage.cache_creation_input_tokens)
+    told.input = usage.input_tokens + told.cached + told.cache_written
   end
   if next(told) then out:usage(told) end
 end
@@ -87,8 +89,8 @@ end
 
 function KINDS.message_delta(event, out)
   tell_usage(shared.table(event.usage), out)
-  local word = shared.table(event.delta).stop_reason
-  if type(word) == "string" then out:finish(word) end
+  local delta = shared.table(event.delta)
+  if text(delta.stop_reason) then out:finish(delta.stop_reason, 0, text(delta.stop_sequence)) end
 end
 
 function KINDS.error(event, out)

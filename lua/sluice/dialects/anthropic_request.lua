@@ -154,7 +154,8 @@ end
 
 local ORDER = { "model", "max_tokens", "stream", "system", "messages", "tools", "tool_choice" }
 
--- The body, whether its messages say something else than those that a client of Anthropic's sent; or nil and the refusal. A param that OpenAI does not know is Anthropic's (top_k, container ...) or nobody's: Anthropic refuses the latter by name.
+-- The body, whether its messages say something else than those that a client of Anthropic's sent; or nil and the refusal. A param that OpenAI does not know
+-- is Anthropic's (top_k, container ...) or nobody's: Anthropic refuses the latter by name.
 local function body_of(req, model)
   local params, options = req.params, model.options or {}
   local body, output = {}, {}
@@ -198,6 +199,8 @@ local function betas(...)
 end
 
 function M.request(req, model)
+  local missing = shared.missing(req)
+  if missing then return missing end
   local body, anew = body_of(req, model)
   if not body then return anew end
   local headers = {

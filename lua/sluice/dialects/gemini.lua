@@ -47,7 +47,8 @@ local function id_for(event, choice, i) return "call_" .. sluice.sha256(("%s %d 
 local function tell_part(out, part, choice, new_id)
   local call = object(part.functionCall)
   if text(call.name) then
-    out:tool { id = text(call.id) or new_id(), name = call.name, arguments = sluice.json.encode(set(call.args) and call.args or {}), choice = choice }
+    out:tool { id = text(call.id) or new_id(), name = call.name, arguments = sluice.json.encode(set(call.args) and call.args or {}), choice = choice,
+      signature = text(part.thoughtSignature) }
     return
   end
   if text(part.text) and part.text ~= "" then out:text(part.thought == true and "reasoning" or "content", part.text, choice) end
@@ -127,6 +128,8 @@ local function headers(model, accept)
 end
 
 function M.provider.request(req, model)
+  local missing = shared.missing(req)
+  if missing then return missing end
   local body, refused = body_of(req, model)
   if not body then return refused end
   local _, path = resource(model.model)

@@ -207,6 +207,8 @@ M.provider = {
 }
 
 function M.provider.request(req, model)
+  local missing = shared.missing(req)
+  if missing then return missing end
   local job = { provider = "ollama", params = req.params or {}, options = {}, body = { model = model.model, stream = true }, names = {} }
   job.body.messages = messages_of(job, req.messages or {})
   told.params(job, say)

@@ -41,6 +41,7 @@ M.provider = {
     usage_output    = "usage.completion_tokens",
     usage_cached    = "usage.prompt_tokens_details.cached_tokens",
     usage_reasoning = "usage.completion_tokens_details.reasoning_tokens",
+    usage_cache_written = "usage.prompt_tokens_details.cache_write_tokens",
   },
   -- Several choices in one event; and the younger name of reasoning (OpenRouter, vLLM, Ollama).
   rare = { "choices[1]", "choices[0].delta.reasoning" },
@@ -54,6 +55,7 @@ M.provider = {
     usage_output    = "usage.completion_tokens",
     usage_cached    = "usage.prompt_tokens_details.cached_tokens",
     usage_reasoning = "usage.completion_tokens_details.reasoning_tokens",
+    usage_cache_written = "usage.prompt_tokens_details.cache_write_tokens",
   },
 }
 
@@ -64,6 +66,7 @@ local function told_usage(u, out)
   out:usage {
     input = common.given(u.prompt_tokens), output = common.given(u.completion_tokens),
     cached = common.given(table_of(u.prompt_tokens_details).cached_tokens), reasoning = common.given(table_of(u.completion_tokens_details).reasoning_tokens),
+    cache_written = common.given(table_of(u.prompt_tokens_details).cache_write_tokens),
   }
 end
 
@@ -89,7 +92,7 @@ end
 local function error_of(e)
   if type(e) == "string" then return { message = e } end
   if type(e) ~= "table" then return nil end
-  return { message = text(e.message), code = common.word(e.code), type = text(e.type) }
+  return { message = text(e.message), code = common.word(e.code), type = text(e.type), param = text(e.param) }
 end
 
 function M.provider.event(event, out)
@@ -166,7 +169,7 @@ function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
   local own = req.dialect ~= "openai" and shared.only_anthropic(req)
-  local refused = own and unsupported(own) or from_responses(req, body) or file_urls(req)
+  local refused = own and unsupported(own) or req.dialect == "responses" and shared.missing(req) or from_responses(req, body) or file_urls(req)
   if refused then return refused end
   if req.dialect ~= "openai" then body.anthropic = nil end
   body.model = model.model

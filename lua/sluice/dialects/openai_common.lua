@@ -113,21 +113,24 @@ function M.error_type(err) return err.type or TYPES[err.status] or (err.status >
 
 local ERROR = { "message", "type", "param", "code" }
 
--- The field is the one that a sentence begins with: 'messages[0].role' must be ...
+-- What the model service found wrong is told in its own words: clients look for context_length_exceeded and its like. Else the field is the one that a
+-- sentence begins with: 'messages[0].role' must be ...
 function M.error_object(err)
-  return json.order({ message = err.message, type = M.error_type(err), param = err.message:match "^'([^' ]+)'" or json.null, code = err.code }, ERROR)
+  local theirs = err.code == "upstream_refused" and err.upstream or {}
+  return json.order({
+    message = err.message, type = M.error_type(err), param = theirs.param or err.message:match "^'([^' ]+)'" or json.null, code = theirs.code or err.code,
+  }, ERROR)
 end
 
 function M.error(err) return { error = M.error_object(err) } end
 
-local function details(name, n)
-  if n then return { [name] = n } end
-end
-
+-- What the model told that it used, or nil: what was only estimated is not told as if it were counted.
 function M.usage(u)
+  if not u or u.estimated then return nil end
   return json.order({
     prompt_tokens = u.input, completion_tokens = u.output, total_tokens = u.input + u.output,
-    prompt_tokens_details = details("cached_tokens", u.cached), completion_tokens_details = details("reasoning_tokens", u.reasoning),
+    prompt_tokens_details = (u.cached or u.cache_written) and { cached_tokens = u.cached, cache_write_tokens = u.cache_written } or nil,
+    completion_tokens_details = u.reasoning and { reasoning_tokens = u.reasoning } or nil,
   }, { "prompt_tokens", "completion_tokens", "total_tokens" })
 end
 

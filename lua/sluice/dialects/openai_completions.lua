@@ -44,12 +44,18 @@ end)
 
 -- ---- telling
 
-local function chunk(answer, rest)
+local function chunk(answer, choices, usage)
   if not answer.chunk then
     answer.chunk = ('data: {"id":"cmpl-%s","object":"text_completion","created":%d,"model":%s,"choices":'):format(answer.id, answer.created, json.encode(answer.model))
   end
-  return answer.chunk .. rest .. "}\n\n"
+  if answer.include_usage then choices = ('%s,"usage":%s'):format(choices, usage or "null") end
+  return answer.chunk .. choices .. "}\n\n"
 end
+
+-- This API has no tools: a model that called some, which a policy gave it, has stopped.
+local WORDS = { stop = "stop", length = "length", content_filter = "content_filter" }
+
+local function finish_of(answer, index) return WORDS[answer.finish[index] or "stop"] or "stop" end
 
 local function choice(index, text, finish, logprobs)
   return ('[{"text":%s,"index":%d,"logprobs":%s,"finish_reason":%s}]'):format(text, index, logprobs or "null", finish and json.encode(finish) or "null")
@@ -80,8 +86,9 @@ end
 
 function M.front.finish(answer)
   local out = {}
-  for i = 0, common.choices(answer) - 1 do out[#out + 1] = chunk(answer, choice(i, '""', answer.finish[i] or "stop")) end
-  if answer.include_usage and answer.usage then out[#out + 1] = chunk(answer, '[],"usage":' .. json.encode(common.usage(answer.usage))) end
+  for i = 0, common.choices(answer) - 1 do out[#out + 1] = chunk(answer, choice(i, '""', finish_of(answer, i))) end
+  local usage = answer.include_usage and common.usage(answer.usage)
+  if usage then out[#out + 1] = chunk(answer, "[]", json.encode(usage)) end
   out[#out + 1] = "data: [DONE]\n\n"
   return table.concat(out)
 end
@@ -93,12 +100,12 @@ function M.front.whole(answer)
     local list = common.joined(logprobs.content, logprobs.refusal)
     choices[i + 1] = json.order({
       text = (texts.content or "") .. (texts.refusal or ""), index = i,
-      logprobs = list and M.front.logprobs(answer, json.decode(tostring(list)), { choice = i }) or json.null, finish_reason = answer.finish[i] or "stop",
+      logprobs = list and M.front.logprobs(answer, json.decode(tostring(list)), { choice = i }) or json.null, finish_reason = finish_of(answer, i),
     }, { "text", "index", "logprobs", "finish_reason" })
   end
   return json.order({
     id = "cmpl-" .. answer.id, object = "text_completion", created = answer.created, model = answer.model, choices = choices,
-    usage = answer.usage and common.usage(answer.usage) or nil,
+    usage = common.usage(answer.usage),
   }, { "id", "object", "created", "model", "choices", "usage" })
 end
 

@@ -118,20 +118,25 @@ function M.open(answer, block)
   return "", before, after, answer.logprobs and LOGPROBS[block.channel] and select(2, around(LOGPROBS[block.channel])) or nil
 end
 
-local CALL = { "index", "id", "type", "function" }
+local CALL = { "index", "id", "type", "function", "extra_content" }
 
-local function told_call(id, name, arguments, index)
-  return json.order({ index = index, id = id, type = "function", ["function"] = json.order({ name = name, arguments = arguments }, { "name", "arguments" }) }, CALL)
+-- What Gemini wants back with a call stands where Google's own OpenAI endpoint has it, and is read there again (gemini_request.lua).
+local function told_call(call, index)
+  return json.order({
+    index = index, id = call.id, type = "function", ["function"] = json.order({ name = call.name, arguments = call.arguments }, { "name", "arguments" }),
+    extra_content = call.signature and { google = { thought_signature = call.signature } } or nil,
+  }, CALL)
 end
 
 function M.tool(answer, call)
-  return chunk(answer, choice(call.choice, ('{"tool_calls":[%s]}'):format(json.encode(told_call(call.id, call.name, call.arguments, call.index)))))
+  return chunk(answer, choice(call.choice, ('{"tool_calls":[%s]}'):format(json.encode(told_call(call, call.index)))))
 end
 
 function M.finish(answer)
   local out = {}
   for i = 0, common.choices(answer) - 1 do out[#out + 1] = chunk(answer, choice(i, "{}", answer.finish[i] or "stop")) end
-  if answer.include_usage and answer.usage then out[#out + 1] = chunk(answer, "[]", json.encode(common.usage(answer.usage))) end
+  local usage = answer.include_usage and common.usage(answer.usage)
+  if usage then out[#out + 1] = chunk(answer, "[]", json.encode(usage)) end
   out[#out + 1] = "data: [DONE]\n\n"
   return table.concat(out)
 end
@@ -145,7 +150,7 @@ local function whole_choice(answer, index)
   local told
   for i, call in ipairs(calls) do
     told = told or json.array {}
-    told[i] = told_call(call.id, call.name, call.arguments)
+    told[i] = told_call(call)
   end
   return json.order({
     index = index, logprobs = next(logprobs) and { content = logprobs.content or json.null, refusal = logprobs.refusal or json.null } or json.null,
@@ -161,7 +166,7 @@ function M.whole(answer)
   for i = 0, common.choices(answer) - 1 do choices[i + 1] = whole_choice(answer, i) end
   return json.order({
     id = "chatcmpl-" .. answer.id, object = "chat.completion", created = answer.created, model = answer.model, choices = choices,
-    usage = answer.usage and common.usage(answer.usage) or nil,
+    usage = common.usage(answer.usage),
   }, WHOLE)
 end
 

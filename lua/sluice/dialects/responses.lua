@@ -2,9 +2,10 @@
 --
 -- As a provider. Of chat completions it cannot be told: more than one choice, stop, penalties, seed, logit_bias, audio: refused, as is what nobody knows.
 -- What the model thought in earlier turns goes back only in the encrypted form that it gave itself; other reasoning is no use to it and stays here.
--- Nothing is stored upstream unless store = true is asked for.
+-- Nothing is stored upstream for clients of other APIs.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
+local kept = require "sluice.dialects.responses_kept"
 local shared = require "sluice.dialects.shared"
 
 local json = sluice.json
@@ -39,6 +40,7 @@ M.provider = {
     usage_output    = "usage.output_tokens",
     usage_cached    = "usage.input_tokens_details.cached_tokens",
     usage_reasoning = "usage.output_tokens_details.reasoning_tokens",
+    usage_cache_written = "usage.input_tokens_details.cache_write_tokens",
   },
 }
 
@@ -47,7 +49,7 @@ local function text(v) return type(v) == "string" and v or nil end
 
 local function error_of(e)
   if type(e) ~= "table" then return nil end
-  return { message = text(e.message), code = common.word(e.code), type = e.type ~= "error" and text(e.type) or nil }
+  return { message = text(e.message), code = common.word(e.code), type = e.type ~= "error" and text(e.type) or nil, param = text(e.param) }
 end
 
 local WORDS = { max_output_tokens = "length", content_filter = "content_filter" }
@@ -66,7 +68,8 @@ local function over(event, out)
   local u = table_of(r.usage)
   if common.given(u.input_tokens) then
     out:usage { input = u.input_tokens, output = common.given(u.output_tokens),
-      cached = common.given(table_of(u.input_tokens_details).cached_tokens), reasoning = common.given(table_of(u.output_tokens_details).reasoning_tokens) }
+      cached = common.given(table_of(u.input_tokens_details).cached_tokens), reasoning = common.given(table_of(u.output_tokens_details).reasoning_tokens),
+      cache_written = common.given(table_of(u.input_tokens_details).cache_write_tokens) }
   end
   out:finish(finish_of(r))
   out:done()
@@ -155,6 +158,7 @@ function items.user(m, at, input) item(input, { type = "message", role = m.role,
 items.system, items.developer = items.user, items.user
 
 function items.assistant(m, at, input)
+  if m.item_reference then item(input, { type = "item_reference", id = m.item_reference.id }) return end
   local thought = m.encrypted_reasoning
   if thought then
     local summary = json.array {}
@@ -188,10 +192,10 @@ local function input_and_instructions(messages)
   return input, instructions
 end
 
--- Whether an item of the client's input says something else than it must say upstream: our front wrote it.
+-- Whether an item of the client's input says something else than it must say upstream: our front wrote it, or kept it.
 local function holds_ours(messages)
   for _, m in ipairs(messages) do
-    if table_of(table_of(m).encrypted_reasoning).ours then return true end
+    if kept.is_marked(m) or table_of(table_of(m).encrypted_reasoning).ours then return true end
   end
   return false
 end
@@ -238,7 +242,7 @@ end
 
 -- Params that go into the body: as they are, or where a function puts them.
 local SAME = common.set_of [[temperature top_p top_logprobs parallel_tool_calls metadata user store service_tier safety_identifier prompt_cache_key
-  prompt_cache_retention prompt_cache_options include truncation max_tool_calls moderation context_management]]
+  prompt_cache_retention prompt_cache_options include truncation max_tool_calls moderation context_management previous_response_id]]
 
 local function set(name, inside, make)
   return function(body, v)
@@ -306,7 +310,8 @@ local ORDER = { "model", "stream", "instructions", "input" }
 local function make_request(req, model)
   local own = shared.only_anthropic(req)
   if own then unsupported(own) end
-  local body = { model = model.model, stream = true, store = false }
+  local body = { model = model.model, stream = true }
+  if req.dialect ~= "responses" then body.store = false end      -- a client of this API says itself what is to be kept
   put_params(body, req.params)
   body.input, body.instructions = input_and_instructions(req.messages)
   if req.tools then body.tools = tools_of(req.tools) end

@@ -6,6 +6,7 @@
 -- What the answer tells of the request are its params; instructions and tools, which may be long and are the client's or the operator's own, are not told again.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
+local kept = require "sluice.dialects.responses_kept"
 
 local json = sluice.json
 
@@ -35,10 +36,11 @@ local function choice_of(v)
   return v
 end
 
+-- Null when the model told none: what was only estimated is not told as if it were counted.
 local function usage_of(u)
-  if not u then return json.null end
+  if not u or u.estimated then return json.null end
   return json.order({
-    input_tokens = u.input, input_tokens_details = { cached_tokens = u.cached or 0 },
+    input_tokens = u.input, input_tokens_details = { cached_tokens = u.cached or 0, cache_write_tokens = u.cache_written or 0 },
     output_tokens = u.output, output_tokens_details = { reasoning_tokens = u.reasoning or 0 }, total_tokens = u.input + u.output,
   }, { "input_tokens", "input_tokens_details", "output_tokens", "output_tokens_details", "total_tokens" })
 end
@@ -54,10 +56,10 @@ local function response(answer, status, output, failure)
     id = "resp_" .. answer.id, object = "response", created_at = answer.created, status = status, background = false, error = or_null(failure),
     incomplete_details = reason and { reason = reason } or json.null, instructions = json.null, max_output_tokens = or_null(p.max_completion_tokens or p.max_tokens),
     model = answer.model, output = json.array(output), parallel_tool_calls = p.parallel_tool_calls ~= false, previous_response_id = json.null,
-    reasoning = { effort = or_null(p.reasoning_effort), summary = or_null(p.reasoning_summary) }, store = false,
+    reasoning = { effort = or_null(p.reasoning_effort), summary = or_null(p.reasoning_summary) }, store = kept.keeps(answer.request),
     temperature = or_null(p.temperature), text = { format = format_of(p.response_format), verbosity = p.verbosity }, tool_choice = choice_of(p.tool_choice),
     tools = json.array {}, top_p = or_null(p.top_p), truncation = p.truncation or "disabled",
-    usage = usage_of(status ~= "in_progress" and answer.usage or nil), user = or_null(p.user), metadata = p.metadata or {},
+    usage = usage_of(status ~= "in_progress" and status ~= "failed" and answer.usage or nil), user = or_null(p.user), metadata = p.metadata or {},
   }, RESPONSE)
 end
 
@@ -206,8 +208,12 @@ end
 function M.finish(answer)
   local out = close_message(answer)
   local status = reason_of(answer) and "incomplete" or "completed"
+  kept.keep(answer, "resp_" .. answer.id, answer.output)
   return out .. event(answer, "response." .. status, { response = response(answer, status, answer.output) })
 end
+
+-- The words that a response's own error may have are OpenAI's; our word stands in the other event.
+local function failure_of(err) return err.status == 429 and "rate_limit_exceeded" or "server_error" end
 
 -- Clients look at one of the two: OpenAI's own throws at `error`, others read the response that failed.
 function M.fault(answer, err, body)
@@ -215,7 +221,7 @@ function M.fault(answer, err, body)
   local members = { code = err.code, message = err.message, param = e.param, error = e }
   for name, v in pairs(body) do members[name] = members[name] or v end      -- what error hooks added
   return event(answer, "error", members)
-    .. event(answer, "response.failed", { response = response(answer, "failed", answer.output or {}, json.order({ code = err.code, message = err.message }, { "code", "message" })) })
+    .. event(answer, "response.failed", { response = response(answer, "failed", answer.output or {}, json.order({ code = failure_of(err), message = err.message }, { "code", "message" })) })
 end
 
 -- ---- the whole document
@@ -240,6 +246,7 @@ function M.whole(answer)
       end
     end
   end
+  kept.keep(answer, "resp_" .. answer.id, output)
   return response(answer, status, output)
 end
 

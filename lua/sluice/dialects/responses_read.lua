@@ -7,9 +7,13 @@
 -- text                 response_format, verbosity
 -- include              stays; logprobs = true beside it when it asks for them
 -- tools, tool_choice   functions in chat's form; the provider's own tools stay as they are, for a provider that has them
--- The gateway keeps no answers: previous_response_id, conversation, background, prompt and references to items are refused.
+-- item_reference       the item, where it is kept here (responses_kept.lua); else it stays one, for a provider of this API:
+--                      { role = "assistant", item_reference = { id =, at = "input[0]" } }
+-- previous_response_id what was said up to that answer, before the input; else it stays, for a provider of this API
+-- conversation, background and prompt are refused.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
+local kept = require "sluice.dialects.responses_kept"
 
 local json = sluice.json
 
@@ -76,7 +80,7 @@ local function assistant(messages, fits)
   return last
 end
 
-local function only_thought(m) return m.content == nil and m.refusal == nil and m.tool_calls == nil end
+local function only_thought(m) return m.content == nil and m.refusal == nil and m.tool_calls == nil and m.item_reference == nil end
 
 local items = {}
 
@@ -93,7 +97,7 @@ function items.message(item, at, messages)
 end
 
 function items.function_call(item, at, messages)
-  local m = assistant(messages, function() return true end)
+  local m = assistant(messages, function(last) return last.item_reference == nil end)
   m.tool_calls = m.tool_calls or {}
   m.tool_calls[#m.tool_calls + 1] = {
     id = common.text(item.call_id, at .. ".call_id"), type = "function",
@@ -125,19 +129,29 @@ function items.reasoning(item, at, messages)
   m.encrypted_reasoning = { id = id or may(common.text, item.id, at .. ".id"), content = content or encrypted, ours = id ~= nil or nil }
 end
 
-function items.item_reference(_, at) unsupported(at, "it refers to an item of an earlier answer, and the gateway keeps none; send the item itself (store = false has most clients do so)") end
-
-local function messages_of(input)
-  if type(input) == "string" then return { { role = "user", content = input } } end
-  local messages = {}
-  for i, item in ipairs(common.list(input, "input", "a text or a list of items")) do
-    local at = ("input[%d]"):format(i - 1)
-    common.object(item, at)
-    local kind = may(common.text, item.type, at .. ".type") or "message"
-    local read = items[kind]
-    if not read then unsupported(at, ('an item of type "%s" cannot be told to the models here'):format(kind)) end
-    read(item, at, messages)
+local function read_item(req, item, at, messages)
+  common.object(item, at)
+  local kind = may(common.text, item.type, at .. ".type") or "message"
+  if kind == "item_reference" then
+    local id = common.text(item.id, at .. ".id")
+    local found = kept.item(req, id)
+    if not found then messages[#messages + 1] = { role = "assistant", item_reference = { id = id, at = at } } return end
+    items[found.type](found, at, messages)
+    kept.mark(messages[#messages])
+    return
   end
+  local read = items[kind]
+  if not read then unsupported(at, ('an item of type "%s" cannot be told to the models here'):format(kind)) end
+  read(item, at, messages)
+end
+
+-- before: items that were said before, or nil.
+local function messages_of(req, input, before)
+  if type(input) == "string" then input = json.array { { role = "user", content = input } } end
+  local messages = {}
+  for i, item in ipairs(before or {}) do read_item(req, item, ("previous_response_id[%d]"):format(i - 1), messages) end
+  for _, message in ipairs(messages) do kept.mark(message) end
+  for i, item in ipairs(common.list(input, "input", "a text or a list of items")) do read_item(req, item, ("input[%d]"):format(i - 1), messages) end
   -- A reasoning item behind which nothing came.
   local last = messages[#messages]
   if last and last.role == "assistant" and only_thought(last) then messages[#messages] = nil end
@@ -187,7 +201,7 @@ local function format_of(v)
   return { type = "json_schema", json_schema = schema }
 end
 
-local STATE = { "previous_response_id", "conversation", "prompt" }
+local STATE = { "conversation", "prompt" }
 local TAKEN = common.set_of [[input instructions tools tool_choice max_output_tokens reasoning text include background previous_response_id conversation prompt]]
 
 local function told(list, word)
@@ -203,7 +217,9 @@ return common.refusing(function(req)
   end
   if may(common.flag, body.background, "background") then unsupported("background", "the gateway answers while the client waits") end
 
-  req.messages = messages_of(body.input)
+  local previous = may(common.text, body.previous_response_id, "previous_response_id")
+  local before = previous and kept.before(req, previous)
+  req.messages = messages_of(req, body.input, before)
   local instructions = may(common.text, body.instructions, "instructions")
   if instructions then table.insert(req.messages, 1, { role = "system", content = instructions }) end
   req.tools = tools_of(may(common.list, body.tools, "tools"))
@@ -213,6 +229,7 @@ return common.refusing(function(req)
   local params = req.params
   local reasoning = may(common.object, body.reasoning, "reasoning") or {}
   local text = may(common.object, body.text, "text") or {}
+  if not before then params.previous_response_id = previous end
   params.max_completion_tokens = common.given(body.max_output_tokens)
   params.reasoning_effort = may(common.text, reasoning.effort, "reasoning.effort")
   params.reasoning_summary = may(common.text, reasoning.summary, "reasoning.summary") or may(common.text, reasoning.generate_summary, "reasoning.generate_summary")

@@ -132,6 +132,21 @@ function M.only_offers(list)
   return type(list) == "table"
 end
 
+-- The refusal of a request that refers to what was said before and is not kept here (responses_kept.lua), or nothing. For all providers but OpenAI's Responses,
+-- which may have kept it itself.
+function M.missing(req)
+  if M.given(req.params.previous_response_id) then
+    return sluice.reject(400, "previous_response_not_found",
+      ("'previous_response_id': there is no response \"%s\" here (any more); send the conversation as input"):format(M.shown(req.params.previous_response_id)))
+  end
+  for _, m in ipairs(req.messages) do
+    local reference = M.table(m).item_reference
+    if reference then
+      return sluice.reject(404, "item_not_found", ("'%s' refers to the item \"%s\", which is not here (any more); send the item itself"):format(reference.at, reference.id))
+    end
+  end
+end
+
 local NEUTRAL = {                                        -- what a client may say and mean nothing by it
   n = 1, logprobs = false, top_logprobs = 0, presence_penalty = 0, frequency_penalty = 0, store = false, verbosity = "medium", truncation = "disabled",
 }

@@ -163,7 +163,8 @@ function P.finish(fin, ctx)
   if not s.id or s.torn or not COMPLETE[reason] then return end
   s.whole = { finish = reason }
   if not fin.usage.estimated then
-    s.whole.usage = { input = fin.usage.input, output = fin.usage.output, cached = fin.usage.cached, reasoning = fin.usage.reasoning }
+    s.whole.usage = { input = fin.usage.input, output = fin.usage.output, cached = fin.usage.cached, reasoning = fin.usage.reasoning,
+      cache_written = fin.usage.cache_written }
   end
 end
 

@@ -7,6 +7,7 @@ return {
     { "config", "sluice.Config", "What sluice.config takes.", exact = true },
     { "limits", "sluice.Limits", "What a client may send and hold.", exact = true },
     { "snapshot", "sluice.Snapshot", "Where counters are kept, and how often.", exact = true },
+    { "responses", "sluice.ResponsesSettings", "What is kept for clients of OpenAI's Responses API.", exact = true },
     { "service", "sluice.ServiceSettings", "A host that policies may call.", exact = true },
     { "model", "sluice.Model", "Who answers: an upstream, or a Lua function.", exact = true },
     { "route", "sluice.Route", "A path, what its clients speak, its policies and its model; or a directory of files.", exact = true },
@@ -39,6 +40,10 @@ models = {
   { "config.snapshot?", "string|sluice.Snapshot", "A file that the counters of this gateway are kept in over a restart (those with a store need none): written every 10 s and at the end, read at the "
     .. "start. One that is damaged or of another version is refused with a line in the log, and all begin at nothing. Keys of more than 128 bytes begin anew. One file for one gateway; it "
     .. "holds the keys that policies count by, and is readable by its owner alone." },
+  { "config.responses?", "sluice.ResponsesSettings", "Clients of OpenAI's Responses API may name what they were told instead of saying it again (item_reference, previous_response_id), as "
+    .. "the AI SDK does by default. Unless they say store = false their answers are kept for that, in the memory of this process.", example = [[responses = { keep = "10m" }]] },
+  { "responses.keep?", "sluice.Duration|false", '"1h" by default; false: nothing is kept.' },
+  { "responses.max_bytes?", "sluice.Size", 'Of all answers together; "64mb" by default. The oldest make room.' },
   { "config.limits?", "sluice.Limits", "What a client may send and hold." },
 
   { "snapshot.file", "string", "Relative to the gateway file; its directory must be there." },

@@ -23,8 +23,8 @@ return {
   { "provider.rare?", "string[]", "Events that `event` reads: with `kind` their words, else places whose presence makes an event one." },
   { "provider.event?", "fun(event: table, out: table)", "Reads a rare event: what it means it tells by out:text(channel, text, choice), out:logprobs(channel, list, choice) of that text, "
     .. "out:signature(text, choice) behind a block of reasoning, "
-    .. "out:tool { index, id, name, arguments, choice }, "
-    .. "out:finish(word, choice), out:usage { input, output, cached, reasoning }, out:model(name), out:error { message, code }, out:done().",
+    .. "out:tool { index, id, name, arguments, choice, signature }, "
+    .. "out:finish(word, choice, stop_sequence), out:usage { input, output, cached, reasoning, cache_written }, out:model(name), out:error { message, code }, out:done().",
     params = { event = "The event, decoded.", out = "Where it tells it." },
     example = [[
 event = function(event, out)
@@ -69,6 +69,7 @@ local echo = { name = "echo", provider = {
   { "places.usage_input?", "string", "Tokens of the prompt." },
   { "places.usage_output?", "string", "Tokens of the answer." },
   { "places.usage_cached?", "string", "Tokens of the prompt that came out of a cache." },
+  { "places.usage_cache_written?", "string", "Tokens of the prompt that were put into a cache." },
   { "places.usage_reasoning?", "string", "Tokens of the answer that were thought." },
   { "places.tool_calls?", "string", "A list of pieces of tool calls." },
   { "places.model?", "string", "The model's name, which clients see as they asked for it." },
@@ -88,6 +89,7 @@ local echo = { name = "echo", provider = {
   { "front.methods", "string", 'What its clients may use: "GET, HEAD, OPTIONS".' },
   { "front.operation?", "string", '"chat" (the default) or "embed".' },
   { "front.speaks?", "string", "The name of the provider that says the same: when no policy looks at the answer, its bytes pass untouched." },
+  { "front.request_id?", "string", "The header in which its clients look for the request's id, beside X-Request-Id." },
   { "front.headers?", "table<string, string>", "Headers of each answer." },
   { "front.content?", "sluice.Framing", "What stands around a piece of the answer, when that is constant. Else there is `open`." },
   { "front.reasoning?", "sluice.Framing", "The same around a piece of reasoning; without it reasoning is not told." },

@@ -50,7 +50,9 @@ end]] },
   { "err.policy", "string?", "The policy that refused." },
   { "err.hook", "string?", "Its hook." },
   { "err.retry_after", "integer?", "Seconds." },
-  { "err.upstream", "{ status: integer }?", "What the model service answered." },
+  { "err.upstream", "{ status: integer, code: string?, param: string? }?", "What the model service answered; where it found the request wrong (upstream_refused), its own word for that, "
+    .. "which OpenAI's clients are told as code, and the field that it names." },
+  { "err.request_id", "string", "The request's id, as the header X-Request-Id has it." },
   { "err.retryable", "boolean", "Whether asking again may help: 408, 425, 429, 500, 502, 503, 504." },
   { "err.extra", "table?", "What an error hook before this one added." },
 
@@ -75,6 +77,7 @@ end]] },
   { "usage.input", "integer", "Tokens of the prompt." },
   { "usage.output", "integer", "Tokens of the answer." },
   { "usage.cached", "integer?", "Tokens of the prompt that the provider had in its cache, where it tells." },
+  { "usage.cache_written", "integer?", "Tokens of the prompt that the provider put into its cache, where it tells." },
   { "usage.reasoning", "integer?", "Tokens of reasoning, where the provider tells." },
   { "usage.estimated", "boolean", "The provider did not tell all of it: part of this is an estimate." },
 }

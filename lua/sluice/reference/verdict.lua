@@ -57,6 +57,7 @@ end]] },
   { "reply_usage.input?", "integer", "Tokens of the prompt." },
   { "reply_usage.output?", "integer", "Tokens of the answer." },
   { "reply_usage.cached?", "integer", "Tokens of the prompt that came out of a provider's cache." },
+  { "reply_usage.cache_written?", "integer", "Tokens of the prompt that were put into a provider's cache." },
   { "reply_usage.reasoning?", "integer", "Tokens of reasoning." },
 
   { "sluice.stop", "(ending?: string|sluice.End): sluice.Verdict",

@@ -1,0 +1,149 @@
+-- What clients of the Responses API refer to instead of saying it again: items of an answer and the answer itself, from every provider.
+local t = require "sluice.testing"
+local json = require "sluice.testing.json"
+local pairs_of = require "spec.policy.pairs"
+
+local PATH = pairs_of.path.responses
+local ALICE, BOB = { host = "x", authorization = "Bearer alice" }, { host = "x", authorization = "Bearer bob" }
+
+local function post(g, headers, body, upstream)
+  body.model = "public"
+  return g:ask { method = "POST", path = PATH, headers = headers, body = json.encode(json.object(body)), upstream = upstream, no_shake = true }
+end
+
+local function recorded(provider, name) return pairs_of.stream(provider, { pairs_of.read(("spec/wire/%s/%s.%s"):format(provider, name, pairs_of.framing[provider])) }) end
+
+local function response_of(x)
+  if #x.wire == 0 then return json.decode(x.body) end
+  local last
+  for _, e in ipairs(x.wire) do
+    for line in e.bytes:gmatch "data: ({[^\n]*)" do last = json.decode(line) end
+  end
+  return last.response
+end
+
+-- What the chat provider was told, as role and content.
+local function told(x)
+  local out = {}
+  for i, m in ipairs(assert(x.upstream[1], x.body).body.messages) do
+    local calls = {}
+    for k, c in ipairs(m.tool_calls or {}) do calls[k] = c["function"].name .. c["function"].arguments end
+    out[i] = ("%s: %s%s"):format(m.role, type(m.content) == "string" and m.content or "", table.concat(calls))
+  end
+  return out
+end
+
+local LOOKS = "function P.finish() end"
+
+describe("a conversation of the Responses API", function()
+  local g = pairs_of.gateway("openai", "policies = { P }", LOOKS)
+  before_each(t.forget)
+
+  for _, stream in ipairs { true, false } do
+    local how = stream and "streamed" or "whole"
+
+    it("names the items of an answer, " .. how, function()
+      local first = response_of(post(g, ALICE, { input = "Hi", stream = stream }, recorded("openai", "tools")))
+      local input = { { role = "user", content = "Hi" } }
+      for _, item in ipairs(first.output) do input[#input + 1] = { type = "item_reference", id = item.id } end
+      for _, item in ipairs(first.output) do
+        if item.type == "function_call" then input[#input + 1] = { type = "function_call_output", call_id = item.call_id, output = "7" } end
+      end
+      local x = post(g, ALICE, { input = input, stream = stream }, { t.fail(500) })
+      assert.equal("user: Hi", told(x)[1])
+      local calls = {}
+      for i, c in ipairs(x.upstream[1].body.messages[2].tool_calls) do calls[i] = { c.id, c["function"].name, c["function"].arguments } end
+      local wanted = {}
+      for _, item in ipairs(first.output) do
+        if item.type == "function_call" then wanted[#wanted + 1] = { item.call_id, item.name, item.arguments } end
+      end
+      assert.same(wanted, calls)
+    end)
+
+    it("goes on behind an answer, and behind that, " .. how, function()
+      local first = response_of(post(g, ALICE, { input = "Hi", instructions = "Be brief.", stream = stream }, { "Hello" }))
+      assert.is_true(first.store)
+      local second = post(g, ALICE, { input = { { role = "user", content = "How are you?" } }, previous_response_id = first.id, stream = stream }, { "Well." })
+      assert.same({ "user: Hi", "assistant: Hello", "user: How are you?" }, told(second))
+      local third = post(g, ALICE, { input = "Good.", instructions = "Be long.", previous_response_id = response_of(second).id, stream = stream }, { t.fail(500) })
+      assert.same({ "system: Be long.", "user: Hi", "assistant: Hello", "user: How are you?", "assistant: Well.", "user: Good." }, told(third))
+    end)
+  end
+
+  it("is the client's own: another's key finds nothing", function()
+    local first = response_of(post(g, ALICE, { input = "Hi" }, { "Hello" }))
+    for _, more in ipairs { { previous_response_id = first.id, input = "x" }, { input = { { type = "item_reference", id = first.output[1].id } } } } do
+      local x = post(g, BOB, more, { "Oh" })
+      assert.equal(0, #x.upstream)
+      assert.is_true(x.status == 400 or x.status == 404)
+      assert.is_truthy(x.error.code:find "not_found$")
+      assert.equal(1, #post(g, ALICE, more, { "Oh" }).upstream)
+    end
+  end)
+
+  it("is not kept for who says store = false, nor where the file says so", function()
+    local first = response_of(post(g, ALICE, { input = "Hi", store = false }, { "Hello" }))
+    assert.is_false(first.store)
+    assert.equal("previous_response_not_found", post(g, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
+    local off = assert(t.load { source = [[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", responses = { keep = false }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
+  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    first = response_of(post(off, ALICE, { input = "Hi" }, { "Hello" }))
+    assert.is_false(first.store)
+    assert.equal("previous_response_not_found", post(off, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
+  end)
+
+  it("is kept for as long as the file says, and no longer", function()
+    local short = assert(t.load { source = [[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
+  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    local first = response_of(post(short, ALICE, { input = "Hi" }, { "Hello" }))
+    assert.equal(1, #post(short, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).upstream)
+    t.advance "11s"
+    assert.equal("previous_response_not_found", post(short, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
+  end)
+
+  it("is what the policies let the client see", function()
+    local redacting = pairs_of.gateway("openai", "policies = { P }", 'P.filter = { match = sluice.match.regex "secret", replace = "***" }')
+    local first = response_of(post(redacting, ALICE, { input = "Hi" }, { "a sec", "ret" }))
+    assert.equal("assistant: a ***", told(post(redacting, ALICE, { input = "x", previous_response_id = first.id }, { t.fail(500) }))[2])
+  end)
+
+  it("holds what was said of an answer that failed: nothing", function()
+    local x = post(g, ALICE, { input = "Hi", stream = true }, { "Hel", t.reset() })
+    assert.equal("upstream_reset", x.error.code)
+    local id = pairs_of.streamed(x):match '"id":"(resp_[^"]+)"'
+    assert.equal("previous_response_not_found", post(g, ALICE, { input = "x", previous_response_id = id:gsub("ID", "test-1") }, { "Oh" }).error.code)
+  end)
+
+  it("of a provider of the same API is that provider's where its bytes pass", function()
+    local passing = pairs_of.gateway "responses"
+    local x = post(passing, ALICE, { input = { { type = "item_reference", id = "msg_theirs" } }, previous_response_id = "resp_theirs" }, { t.fail(500) })
+    local sent = x.upstream[1].body
+    assert.same({ { type = "item_reference", id = "msg_theirs" } }, sent.input)
+    assert.equal("resp_theirs", sent.previous_response_id)
+    assert.is_nil(sent.store)
+  end)
+
+  it("of a provider of the same API is told whole where policies look", function()
+    local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
+    local first = response_of(post(looked, ALICE, { input = "Hi", stream = true }, recorded("responses", "plain")))
+    local x = post(looked, ALICE, { input = { { role = "user", content = "Hi" }, { type = "item_reference", id = first.output[1].id }, { role = "user", content = "And?" } } }, { t.fail(500) })
+    assert.same({ type = "message", role = "assistant", content = { { type = "output_text", text = first.output[1].content[1].text } } }, x.upstream[1].body.input[2])
+    x = post(looked, ALICE, { input = "And?", previous_response_id = first.id }, { t.fail(500) })
+    assert.equal(3, #x.upstream[1].body.input)
+    assert.is_nil(x.upstream[1].body.previous_response_id)
+  end)
+
+  it("that is said in other words is refused where it stands", function()
+    local x = post(g, ALICE, { input = "x", previous_response_id = 7 }, { "Oh" })
+    assert.same({ 400, "previous_response_id" }, { x.status, x.error.param })
+    local none, why = t.load { source = 'local sluice = require "sluice"\nreturn sluice.config { api = 1, listen = ":0", responses = { keep = true, max_bytes = "1kb" },\n'
+      .. 'models = { m = { answer = function() end } }, routes = { a = { path = "/a", front = "token", target = "m" } } }' }
+    assert.is_nil(none)
+    assert.is_truthy(why:find("responses.keep", 1, true), why)
+    assert.is_truthy(why:find("responses.max_bytes: must be at least 1mb", 1, true), why)
+  end)
+end)
