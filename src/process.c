@@ -328,8 +328,6 @@ static int start_workers(struct process *p, struct generation **made)
     }
     while (i < n)
         generation_close(made[i++]);
-    if (!failed)
-        tell_listening(g, o.port, n);
     return failed;
 }
 
@@ -347,6 +345,7 @@ static void serves(struct process *p)
 
     prober_serve(p->serving.prober, p->serving.checked, false);
     open_control(p);
+    tell_listening(p->serving.checked, worker_port(p->serving.workers[0]), p->serving.n_workers);   /* who waits for this line may ask at once */
     if (o->dev)
         dev_open(&p->dev, &p->loop, o->file, o->lua_dir, p->serving.checked->digest, on_files_changed, p);
 }

@@ -282,6 +282,15 @@ local function config(t)
 end
 M.config = host.seal(config)
 
+-- Their cache is there only when a route has such clients.
+local function keep_responses(routes, keep_ms, max_bytes)
+  local speaks = false
+  for _, r in ipairs(routes) do
+    for _, f in ipairs(r.value.fronts or {}) do speaks = speaks or f.front.speaks == "responses" end
+  end
+  sandbox.public_module("sluice.dialects.responses_kept").configure(speaks and keep_ms or 0, max_bytes)
+end
+
 local CLOCKS = { "connect", "first_token", "gap", "total" }
 local function clock_list(t, defaults)
   local out = {}
@@ -455,13 +464,14 @@ function M.check(result, main, for_spec)
   local kept = c.responses or {}
   if kept.max_bytes and kept.max_bytes < KEEP_BYTES_LEAST then at:child("responses"):child("max_bytes"):complain "must be at least 1mb: one answer may take a sixteenth of it" end
   if complain.any() then return nil end
-  sandbox.public_module("sluice.dialects.responses_kept").configure(kept.keep or KEEP, kept.max_bytes or KEEP_BYTES)
+  keep_responses(c.routes, kept.keep or KEEP, kept.max_bytes or KEEP_BYTES)
 
   local l = c.limits or {}
   local out = {
     host = c.listen.host, port = c.listen.port, trusted = c.trusted_proxies or {}, workers = c.workers or 0, drain = c.drain or 30000,
     memory = c.memory or 0, generations = c.generations or 4, snapshot = c.snapshot and c.snapshot.file,
     snapshot_every = c.snapshot and (c.snapshot.every or 10000), models = {}, routes = {},
+    responses_keep = kept.keep or KEEP, responses_bytes = kept.max_bytes or KEEP_BYTES,
     limits = {
       head_bytes = l.head or 0, body_bytes = l.body or 0, connections = l.connections or 0, head_ms = l.head_timeout or 0,
       body_ms = l.body_timeout or 0, idle_ms = l.idle_timeout or 0, stall_ms = l.write_stall or 0,

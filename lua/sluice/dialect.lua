@@ -86,7 +86,7 @@ local front = schema.record({
   methods = { schema.text("methods such as \"GET, HEAD, OPTIONS\"", "^%u[%u, ]*$"), required = true },
   operation = { operation },
   speaks = { schema.text("the name of the provider dialect that says the same") },
-  request_id = { schema.text("a header's name", "^[%w%-]+$") },
+  request_id = { schema.text("a header's name", "^[%w%-]+$") }, beside = { schema.integer(0, 16 << 20) },
   headers = { map(schema.text("a header's value"), 'a table of headers: { ["x-version"] = "1" }') },
   content = { framing },
   reasoning = { framing },
@@ -278,7 +278,8 @@ function M.compiled_front(f)
     if type(v) == "table" then out[name .. "_before"], out[name .. "_after"] = v.before, v.after else out[name] = v end
   end
   local out = { name = f.name, methods = f.methods, done = f.done, read = f.read, error = f.error, speaks = f.speaks, request_id = f.request_id,
-    operation = f.operation or "chat", begin = f.begin, open = f.open, close = f.close, logprobs = f.logprobs, fault = f.fault, gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
+    beside = f.beside, operation = f.operation or "chat", begin = f.begin, open = f.open, close = f.close, logprobs = f.logprobs, fault = f.fault,
+    gather = f.gather, whole = f.whole, respond = f.respond, headers = {} }
   for _, name in ipairs { "content", "reasoning", "tool", "finish" } do both(out, name) end
   local names = {}
   for name in pairs(f.headers or {}) do names[#names + 1] = name end

@@ -25,7 +25,7 @@ M.redis = redis.redis
 M.trim = host.trim
 M.ip_key = host.ip_key
 M.log = logging.log
-M.sha256, M.equal = host.sha256, host.equal
+M.sha256, M.equal, M.random_bytes = host.sha256, host.equal, host.random
 
 M.duration = host.seal(function(text)
   local ms, why = host.duration(tostring(text))

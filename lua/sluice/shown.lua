@@ -29,7 +29,7 @@ end
 
 local tries = setmetatable({}, { __mode = "k" })         -- try -> what of it cannot be set
 local try_settable = set_of { "messages", "params", "tools", "headers" }
-local in_try = set_of({ "target", "number" }, head_fields, body_fields)
+local in_try = set_of({ "target", "number", "continues" }, head_fields, body_fields)
 local try_mt = { __metatable = false, __name = "try" }
 function try_mt.__index(try, k)
   local m = methods[k]
@@ -39,7 +39,7 @@ function try_mt.__index(try, k)
     if v == nil and in_head[k] then v = facts(try)[k] end
     return v
   end
-  local known = set_of { "target", "number" }
+  local known = set_of { "target", "number", "continues" }
   for _, t in ipairs { in_try, methods } do for name in pairs(t) do known[name] = true end end
   unknown("try", k, known)
 end
@@ -65,12 +65,12 @@ function M.copy_shared(to, x)
   to[VARS], to[SHARED] = x[VARS] and copy(x[VARS], 1), x[SHARED] and copy(x[SHARED], 1)
 end
 
-function M.try(x, name, model, number, wants_copy)
+function M.try(x, name, model, number, wants_copy, continues)
   x[TARGET] = name
   if not wants_copy then return end
   local req = x[REQ]
   local try = setmetatable({ rawget(req, 1), messages = copy(req.messages, 1), params = copy(req.params, 1), tools = copy(req.tools, 1), headers = {} }, try_mt)
-  tries[try] = { target = name, number = number, model = model.model, stream = req.stream, include_usage = req.include_usage, body = req.body }
+  tries[try] = { target = name, number = number, continues = continues, model = model.model, stream = req.stream, include_usage = req.include_usage, body = req.body }
   x[TRY] = try
 end
 

@@ -63,13 +63,14 @@ local function as_text(x, req, ask, model, r, same, read, continues)
   if type(body) ~= "table" then error("the dialect's request returned no body", 0) end
   local sent = same and rawget(x[REQ], "body")
   if not sent then return host.json.encode(body) end
-  local was = body
+  local was, anew = body, r.anew
   local again = (x[ROUTE].touched or continues) and untouched(x, read)
   if again and (continues or said(req) ~= said(again)) then
-    was = ask(again, model).body
+    local other = ask(again, model)
+    was, anew = other.body, anew or other.anew
     if type(was) ~= "table" then was = {} end
   end
-  return fidelity.encode(body, was, sent, r.anew)
+  return fidelity.encode(body, was, sent, anew)
 end
 
 -- A client that does not stream, and an answer that may pass as it is: it is asked for as one document.
@@ -114,7 +115,7 @@ function M.request(x, ask, model, same, may_pass, read, so_far, needs, changed_b
   local req = try or x[REQ]
   if not ask then return verdict.reject(400, "operation_not_supported", ("the model \"%s\" makes no embeddings"):format(model.name)) end
   local n = choices(req)
-  if n > CHOICES_MAX then return verdict.reject(400, "param_invalid", ("'n' is at most %d here"):format(CHOICES_MAX)) end
+  if n > CHOICES_MAX then return verdict.reject(400, "invalid_request", ("'n' is at most %d here"):format(CHOICES_MAX)) end
   local logprobs = wants_logprobs(req, answer)
   if logprobs and changed_by then
     return verdict.reject(400, "param_not_supported", ("'logprobs' cannot be told here: the policy \"%s\" may change the text, and they would tell it as it was"):format(changed_by))

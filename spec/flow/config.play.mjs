@@ -10,7 +10,7 @@ local P = sluice.policy { name = "p", options = { key = { type = "secret" }, on 
   time = { type = "duration", default = "60s" }, names = { type = "list" }, map = { type = "map" }, judge = { type = "service" }, none = { type = "string" } } }
 function P.validate() end
 function P.prompt() end
-return sluice.config { api = 1, listen = "[::1]:4001", trusted_proxies = "10.0.0.0/8, ::1", workers = 2, drain = "1m", memory = "128mb", generations = 3, snapshot = "counters.snap",
+return sluice.config { api = 1, listen = "[::1]:4001", trusted_proxies = "10.0.0.0/8, ::1", workers = 2, drain = "1m", memory = "128mb", generations = 3, snapshot = "counters.snap", responses = { keep = "10m", max_bytes = "8mb" },
   limits = { head = "8kb", body = "2mb", connections = 10, head_timeout = "1s", body_timeout = "2s", idle_timeout = "3s", write_stall = "4s" },
   services = { judge = { url = "http://127.0.0.1:8000/", auth = sluice.secret "JUDGE_TOKEN", connect = "100ms", max_parallel = 5, ca = "ca.pem" }, lua = function() end,
     shared = { url = "redis://[::1]/7", auth = sluice.secret "JUDGE_TOKEN", user = "gateway" } },
@@ -42,9 +42,9 @@ test("config --json: all that was understood, in an order that stays", () => {
   assert.equal(r.code, 0, r.err);
   const c = JSON.parse(r.out);
   assert.equal(r.out, `${JSON.stringify(c, null, 2)}\n`);
-  assert.deepEqual(Object.keys(c), ["api", "listen", "trusted_proxies", "workers", "drain", "memory", "generations", "snapshot", "limits", "services", "models", "routes"]);
+  assert.deepEqual(Object.keys(c), ["api", "listen", "trusted_proxies", "workers", "drain", "memory", "generations", "snapshot", "responses", "limits", "services", "models", "routes"]);
   assert.deepEqual({ ...c, services: 0, models: 0, routes: 0 }, {
-    api: 1, listen: "[::1]:4001", trusted_proxies: ["10.0.0.0/8", "::1"], workers: 2, drain: "60s", memory: "128mb", generations: 3, snapshot: { file: "c/counters.snap", every: "10s" },
+    api: 1, listen: "[::1]:4001", trusted_proxies: ["10.0.0.0/8", "::1"], workers: 2, drain: "60s", memory: "128mb", generations: 3, snapshot: { file: "c/counters.snap", every: "10s" }, responses: { keep: "10m", max_bytes: "8mb" },
     limits: { head: "8kb", body: "2mb", connections: 10, head_timeout: "1s", body_timeout: "2s", idle_timeout: "3s", write_stall: "4s" }, services: 0, models: 0, routes: 0,
   });
   assert.deepEqual(c.services, {
@@ -74,7 +74,7 @@ test("config --json: all that was understood, in an order that stays", () => {
 test("config: tells every setting that there is", () => {
   const file = written();
   const { routes, models, services, ...c } = JSON.parse(p.sluice("config", file, "--json", KEYS).out);
-  const told = { config: { ...c, routes, models, services }, limits: c.limits, service: { ...services.judge, ...services.lua, ...services.shared }, snapshot: c.snapshot, model: { ...models.slow, ...models.fast, ...models.both },
+  const told = { responses: c.responses, config: { ...c, routes, models, services }, limits: c.limits, service: { ...services.judge, ...services.lua, ...services.shared }, snapshot: c.snapshot, model: { ...models.slow, ...models.fast, ...models.both },
     route: { ...routes.chat, ...routes.page }, timeout: routes.chat.timeout };
   const overview = p.sluice("help").out;
   for (const [owner, of] of Object.entries(told)) {

@@ -217,3 +217,47 @@ describe("mistakes", function()
     assert.truthy(why({ more = "}, other = { path = '/o', front = 'token', target = 'a', on_death = 7" }):find('must be "error", "continue" or "restart", is 7', 1, true))
   end)
 end)
+
+-- What ready parts know of the answer so far still counts when another model goes on with it.
+describe("a policy, when another model goes on with the text,", function()
+  local function ask(part, a, b)
+    local g = assert(t.load { source = ([[
+local sluice = require "sluice"
+local function model(name) return { provider = "openai", url = "http://" .. name .. ".test/v1", model = name, prefill = true } end
+return sluice.config { api = 1, listen = ":0", models = { a = model "a", b = model "b" },
+  routes = { ask = { path = "/v1/*", target = { "a", "b" }, on_death = "continue", policies = { %s } } } }
+]]):format(part) })
+    return g:ask { method = "POST", path = "/v1/chat/completions", headers = { host = "x" }, no_shake = true, upstream = { a = a, b = b },
+      body = '{"messages":[{"role":"user","content":"x"}],"stream":true}' }
+  end
+
+  it("limits counts on", function()
+    local r = ask("sluice.parts.limits { output_chars = 8 }", { "12345", t.reset() }, { "6789", "more" })
+    assert.equal("12345678", r.text)
+    assert.equal("length", r.finish)
+  end)
+
+  it("extract_think is where it was", function()
+    local r = ask("sluice.parts.extract_think {}", { "<think>I wonder", t.reset() }, { " a lot</think>", "Yes." })
+    assert.equal("Yes.", r.text)
+    assert.equal("I wonder a lot", r.reasoning)
+  end)
+
+  it("json_mode judges the whole", function()
+    assert.equal('{"a":1}', ask("sluice.parts.json_mode {}", { '{"a"', t.reset() }, { ":1}" }).text)
+    assert.equal("bad_json", ask("sluice.parts.json_mode {}", { '{"a"', t.reset() }, { "1}" }).finish)
+  end)
+
+  it("language does not judge the rest by itself", function()
+    local r = ask('sluice.parts.language { allow = { "latin" }, chars = 5 }', { "A long beginning", t.reset() }, { " \u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}" })
+    assert.is_nil(r.error)
+    assert.equal("A long beginning \u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}", r.text)
+  end)
+
+  it("is told so by try.continues", function()
+    local r = ask([[(function() local P = sluice.policy { name = "p" }
+      function P.attempt(try, ctx) ctx:tag("try" .. try.number, try.continues) end
+      return P end)()]], { "a", t.reset() }, { "b" })
+    assert.same({ "false", "true" }, { r.logs[#r.logs].try1, r.logs[#r.logs].try2 })
+  end)
+end)

@@ -162,12 +162,12 @@ describe("gemini refuses, by name,", function()
 
   it("what is wrong by itself", function()
     local function image(url, detail) return { messages = { user { { type = "image_url", image_url = { url = url, detail = detail } } } } } end
-    assert.equal("param_invalid: 'messages[0].content[0].image_url.url' must be a data: URL with base64 or an https: URL for this model", refused(image "http://example.com/a.png"))
-    assert.equal("param_invalid: 'messages[0].content[0].image_url.detail' must be \"auto\", \"low\" or \"high\"", refused(image("https://a.test/a.png", "fine")))
+    assert.equal("invalid_request: 'messages[0].content[0].image_url.url' must be a data: URL with base64 or an https: URL for this model", refused(image "http://example.com/a.png"))
+    assert.equal("invalid_request: 'messages[0].content[0].image_url.detail' must be \"auto\", \"low\" or \"high\"", refused(image("https://a.test/a.png", "fine")))
     local function args(text) return { messages = { { role = "assistant", tool_calls = { call("c", "f", text) } } } } end
-    assert.equal("param_invalid: 'messages[0].tool_calls[0].function.arguments' must be the JSON of an object: it is another value", refused(args "[1]"))
+    assert.equal("invalid_request: 'messages[0].tool_calls[0].function.arguments' must be the JSON of an object: it is another value", refused(args "[1]"))
     assert.truthy(refused(args '{"a":'):find("must be the JSON of an object: ", 1, true))
-    assert.equal("param_invalid: 'messages[0].tool_call_id' is the id of no tool call before it: this model wants the function's name",
+    assert.equal("invalid_request: 'messages[0].tool_call_id' is the id of no tool call before it: this model wants the function's name",
       refused { messages = { { role = "tool", tool_call_id = "c9", content = "x" } } })
   end)
 end)

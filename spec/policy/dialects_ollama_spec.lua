@@ -101,13 +101,13 @@ describe("ollama refuses, by name,", function()
   end)
 
   it("what is wrong by itself", function()
-    assert.equal("param_invalid: 'messages[0].content[0].image_url.url' must be a data: URL with base64 for this model, which fetches nothing",
+    assert.equal("invalid_request: 'messages[0].content[0].image_url.url' must be a data: URL with base64 for this model, which fetches nothing",
       refused { messages = { user { { type = "image_url", image_url = { url = "https://example.com/a.png" } } } } })
-    assert.equal("param_invalid: 'messages[0].tool_calls[0].function.arguments' must be the JSON of an object: it is another value",
+    assert.equal("invalid_request: 'messages[0].tool_calls[0].function.arguments' must be the JSON of an object: it is another value",
       refused { messages = { { role = "assistant", tool_calls = { call("c", "f", '"x"') } } } })
-    assert.equal("param_invalid: 'messages[0].tool_call_id' is the id of no tool call before it: this model wants the function's name",
+    assert.equal("invalid_request: 'messages[0].tool_call_id' is the id of no tool call before it: this model wants the function's name",
       refused { messages = { { role = "tool", tool_call_id = "c9", content = "x" } } })
-    assert.equal("param_invalid: 'response_format.json_schema.schema' must be a JSON schema", refused { params = { response_format = { type = "json_schema" } } })
+    assert.equal("invalid_request: 'response_format.json_schema.schema' must be a JSON schema", refused { params = { response_format = { type = "json_schema" } } })
   end)
 end)
 

@@ -146,4 +146,76 @@ return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, mod
     assert.is_truthy(why:find("responses.keep", 1, true), why)
     assert.is_truthy(why:find("responses.max_bytes: must be at least 1mb", 1, true), why)
   end)
+
+  it("has ids that nobody can guess, where it is kept", function()
+    local seen = {}
+    for _ = 1, 20 do
+      local r = response_of(post(g, ALICE, { input = "Hi" }, { "Hello" }))
+      for _, id in ipairs { r.id, r.output[1].id } do
+        local secret = id:match "test%-(%x+)"
+        assert.is_true(#secret >= 25)
+        assert.is_nil(seen[id])
+        seen[id] = true
+      end
+    end
+  end)
+
+  it("of one kind of id is nothing of the other", function()
+    local first = response_of(post(g, ALICE, { input = "Hi" }, { "Hello" }))
+    assert.equal("previous_response_not_found", post(g, ALICE, { input = "x", previous_response_id = first.output[1].id }, { "Oh" }).error.code)
+    assert.equal("item_not_found", post(g, ALICE, { input = { { type = "item_reference", id = first.id } } }, { "Oh" }).error.code)
+  end)
+
+  it("is no larger than a body: a 400 says so, and nothing else is lost", function()
+    local long = ("word "):rep(60000)
+    local first = response_of(post(g, ALICE, { input = "Hi" }, { long }))
+    local references = {}
+    for i = 1, 10 do references[i] = { type = "item_reference", id = first.output[1].id } end
+    local x = post(g, ALICE, { input = references }, { "Oh" })
+    assert.same({ 400, "conversation_too_long" }, { x.status, x.error.code })
+    local id = first.id
+    for _ = 1, 10 do
+      x = post(g, ALICE, { input = "x", previous_response_id = id }, { long })
+      if x.error then break end
+      id = response_of(x).id
+    end
+    assert.same({ 400, "conversation_too_long" }, { x.status, x.error and x.error.code })
+  end)
+
+  it("of many small items is read in time", function()
+    local input = {}
+    for i = 1, 9000 do input[i] = { role = i % 2 == 1 and "user" or "assistant", content = "word " .. i } end
+    local first = response_of(post(g, ALICE, { input = input }, { "Hello" }))
+    local x = post(g, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" })
+    assert.is_nil(x.error)
+    assert.equal(9002, #x.upstream[1].body.messages)
+  end)
+
+  for _, policy in ipairs { "function P.attempt(try) try.params.user = 'u' end",
+    "function P.prompt(req) local all = {} for i, m in ipairs(req.messages) do all[i] = { role = m.role, content = m.content } end req.messages = all end" } do
+    it("is told whole to a provider of the same API where a policy works on a copy: " .. policy:sub(1, 30), function()
+      local looked = pairs_of.gateway("responses", "policies = { P }", policy)
+      local first = response_of(post(looked, ALICE, { input = "Hi", stream = true }, recorded("responses", "plain")))
+      if not first.id:find "test" then return end          -- it passed: then what is kept is the provider's
+      local x = post(looked, ALICE, { input = "And?", previous_response_id = first.id }, { t.fail(500) })
+      assert.equal(3, #x.upstream[1].body.input)
+      x = post(looked, ALICE, { input = { { role = "user", content = "Hi" }, { type = "item_reference", id = first.output[1].id }, { role = "user", content = "And?" } } }, { t.fail(500) })
+      assert.equal(first.output[1].content[1].text, x.upstream[1].body.input[2].content[1].text)
+    end)
+  end
+
+  it("is for clients of that API alone", function()
+    local function chat(provider, message)
+      local body = json.encode { model = "public", messages = { message } }
+      return pairs_of.gateway(provider):ask { method = "POST", path = pairs_of.path.openai, headers = ALICE, body = body, upstream = { t.fail(500) }, no_shake = true }
+    end
+    for _, v in ipairs { 5, "x", { id = "msg_other" }, {} } do
+      local message = { role = "assistant", content = "hi", item_reference = v }
+      assert.same({ { type = "message", role = "assistant", content = { { type = "output_text", text = "hi" } } } }, chat("responses", message).upstream[1].body.input)
+      for _, provider in ipairs { "anthropic", "gemini", "ollama" } do assert.equal(1, #chat(provider, message).upstream) end
+    end
+    local x = pairs_of.gateway("responses"):ask { method = "POST", path = pairs_of.path.openai, headers = ALICE, upstream = { t.fail(500) }, no_shake = true,
+      body = '{"model":"public","messages":[{"role":"user","content":"x"}],"previous_response_id":"resp_x"}' }
+    assert.same({ 400, "previous_response_id" }, { x.status, x.error.param })
+  end)
 end)

@@ -115,7 +115,7 @@ local function given(v) if v ~= json.null then return v end end
 -- The tokens that a stream told; and for each of its events, how much text and how much of tokens was told by then.
 local streamed = {}
 
-function streamed.openai(x)
+function streamed.openai(x, odd)                         -- odd: tokens that are not the text's
   local out, text, said = {}, "", ""
   each_event(x, function(event)
     for _, c in ipairs(event.choices or {}) do
@@ -124,7 +124,7 @@ function streamed.openai(x)
         local list = given(c.logprobs) and given(c.logprobs.content) or {}
         for _, v in ipairs(list) do said = said .. v.token end
         join(out, told_tokens(list))
-        assert.is_true(#said <= #text, said .. " came before its text: " .. text)
+        assert.is_true(odd or #said <= #text, said .. " came before its text: " .. text)
       end
     end
   end)
@@ -237,7 +237,7 @@ describe("logprobs", function()
     assert.is_nil(x.upstream[1].body.include)
     for _, provider in ipairs { "ollama", "gemini" } do
       x = ask(pairs_of.gateway(provider), "openai", provider, true, { "" }, { top_logprobs = 2 })
-      assert.same({ 400, "param_invalid" }, { x.status, x.error.code })
+      assert.same({ 400, "invalid_request" }, { x.status, x.error.code })
       assert.is_truthy(x.error.message:find("'top_logprobs' needs logprobs", 1, true))
     end
   end)
@@ -294,6 +294,23 @@ describe("logprobs", function()
     assert.same({ { token = "Yes", logprob = -1, top = {} } }, tokens_of("openai", x, true))
   end)
 
+  it("may be long: what ends a stream leaves them out, a document does not", function()
+    local tokens, top = {}, {}
+    for i = 1, 20 do top[i] = { "token" .. i, -i } end
+    for i = 1, 1500 do tokens[i] = { token = " word" .. i, logprob = -0.5, top = top } end
+    for _, front in ipairs(FRONTS) do
+      for _, stream in ipairs { true, false } do
+        local x = ask(pairs_of.gateway("openai", "policies = { P }", LOOKS), front, "openai", stream, { stream_of.openai(tokens) })
+        assert.is_nil(x.error)
+        if front == "responses" and stream then
+          assert.is_truthy(pairs_of.streamed(x):find('"logprobs":[],"text":" word1 word2', 1, true))
+        else
+          assert.equal(1500, #tokens_of(front, x, stream))
+        end
+      end
+    end
+  end)
+
   it("are not told by a model that has none", function()
     for _, front in ipairs(FRONTS) do
       local x = ask(pairs_of.gateway "anthropic", front, "anthropic", true, { "" })
@@ -318,7 +335,7 @@ describe("logprobs of another shape", function()
   end
 
   it("are none", function()
-    for _, written in ipairs { "[]", "{}", "7", '"x"', "[7]", "[null]", "[[]]", "[{}]", '[{"token":7,"logprob":-1}]', '[{"token":"Hi"}]', '[{"token":"Hi","logprob":"-1"}]', '[{"token":"Hi","logprob":null}]' } do
+    for _, written in ipairs { "[]", "{}", "7", '"x"', "[7]", "[null]", "[[]]", "[{}]", '[{"token":7,"logprob":-1}]', '[{"token":"Hi"}]', '[{"token":"Hi","logprob":"-1"}]', '[{"token":"Hi","logprob":null}]', '[{"token":"Hi","logprob":-1e400}]' } do
       assert.equal("null", told(written), written)
     end
   end)
@@ -382,6 +399,74 @@ describe("logprobs and filters", function()
     end
   end)
 
+  -- The last words are the policy's; what stands behind the stop is withheld, and its tokens with it.
+  it("do not tell what a stop withheld, wherever it comes and whatever it says", function()
+    for _, unit in ipairs { '"word"', '"sentence"', '"all"', "{ chars = 4, overlap = 4 }" } do
+      for _, words in ipairs { "", "text = 'I cannot say more, sorry; this is all there is.'," } do
+        for _, more in ipairs { "", "parallel = 3," } do
+          local g = gateway(([[P.filter = { unit = %s, %s check = function(text, _, part)
+            if text:find "sky" or part.last then return sluice.stop { %s reason = "content_filter" } end end }]]):format(unit, more, words))
+          for _, front in ipairs(FRONTS) do
+            for _, stream in ipairs { true, false } do
+              local x = ask(g, front, "openai", stream, { stream_of.openai(TOKENS) })
+              assert.is_nil((stream and pairs_of.streamed(x) or x.body):find("sky", 1, true), unit .. words .. more .. front)
+            end
+          end
+        end
+      end
+    end
+  end)
+
+  it("do not come before text that the model's server still holds", function()
+    local function event(text, token)
+      return data { choices = { { index = 0, delta = { content = text }, logprobs = { content = { { token = token, logprob = -0.5, top_logprobs = {} } } } } } }
+    end
+    local upstream = { event("Well. ", "Well. "), event("", "secret"), event("secr", "x"), event("et. ", "y"), "data: [DONE]\n\n" }
+    for _, filter in ipairs { 'if text:find "secret" then return sluice.stop { reason = "no" } end', 'if text:find "secret" then return sluice.reject(422, "no", "No.") end' } do
+      local x = ask(gateway('P.filter = { unit = "sentence", check = function(text) ' .. filter .. " end }"), "openai", "openai", true, upstream)
+      assert.is_truthy(pairs_of.streamed(x):find("Well", 1, true))
+      assert.is_nil(pairs_of.streamed(x):find("secret", 1, true))
+    end
+    local x = ask(gateway(LOOKS), "openai", "openai", true, upstream)
+    local out = {}
+    for i, v in ipairs(streamed.openai(x, true)) do out[i] = v.token end
+    assert.same({ "Well. ", "secret", "x", "y" }, out)
+  end)
+
+  it("of an event that holds a call or a thought, too, are told to nobody", function()
+    local g = gateway 'P.filter = { on = { "tool_args", "reasoning" }, match = sluice.match.regex "secret", replace = "***" }'
+    local list = { { token = "secret", logprob = -0.5, top_logprobs = {} } }
+    local call = { { index = 0, id = "c", type = "function", ["function"] = { name = "f", arguments = '{"a":"secret"}' } } }
+    for _, delta in ipairs { { tool_calls = call }, { tool_calls = call, content = "x" }, { reasoning_content = "secret" }, { reasoning_content = "secret", content = "x" } } do
+      for _, more in ipairs { "", ',{"index":9,"delta":{}}' } do
+        local event = json.encode { index = 0, delta = json.object(delta), logprobs = { content = list } }
+        local upstream = { 'data: {"choices":[' .. event .. more .. "]}\n\n", data { choices = { { index = 0, delta = { content = "y" }, finish_reason = "stop" } } }, "data: [DONE]\n\n" }
+        for _, stream in ipairs { true, false } do
+          local x = ask(g, "openai", "openai", stream, upstream)
+          assert.is_nil(x.error)
+          assert.is_nil((stream and pairs_of.streamed(x) or x.body):find("secret", 1, true))
+        end
+      end
+    end
+    for provider, event in pairs {
+      gemini = data { candidates = { { index = 0, content = { parts = { { text = "x" }, { functionCall = { name = "f", args = { a = "secret" } } } } }, finishReason = "STOP",
+        logprobsResult = { chosenCandidates = { { token = "secret", logProbability = -1 } }, topCandidates = {} } } } },
+      ollama = json.encode { message = { content = "x", tool_calls = { { ["function"] = { name = "f", arguments = { a = "secret" } } } } }, logprobs = list, done = true, done_reason = "stop" } .. "\n",
+    } do
+      local x = ask(pairs_of.gateway(provider, "policies = { P }", 'P.filter = { on = "tool_args", match = sluice.match.regex "secret", replace = "***" }'), "openai", provider, true, { event })
+      assert.is_nil(x.error)
+      assert.is_nil(pairs_of.streamed(x):find("secret", 1, true))
+    end
+  end)
+
+  it("a check cannot drop: it only judges", function()
+    for _, more in ipairs { "", "parallel = 2," } do
+      local x = ask(gateway(('P.filter = { unit = "word", %s check = function(text) if text:find "sky" then return sluice.drop end end }'):format(more)), "openai", "openai", true,
+        { stream_of.openai(TOKENS) }, {})
+      assert.equal("policy_error", x.error.code)
+    end
+  end)
+
   it("go together with a filter that only looks at the text", function()
     whole_list(gateway "P.filter = { changes = false, text = function() end }")
     whole_list(gateway "P.filter = { changes = false, text = function(text) return text end }")
@@ -428,6 +513,7 @@ return sluice.config { api = 1, listen = ":0", models = { m = { answer = functio
 
   it("is written as it is", function()
     assert.equal('{"a":[1.10, 9007199254740993],"b":"[1.10, 9007199254740993]"}', said "[1.10, 9007199254740993]")
+    assert.equal('{"a":[1,  2],"b":"[1,  2]"}', said "[1,\r\n2]")
     assert.equal('{"a":"\\u00e9","b":"\\"\\\\u00e9\\""}', said '"\\u00e9"')
   end)
 

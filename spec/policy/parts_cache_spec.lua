@@ -374,7 +374,7 @@ return sluice.config { api = 1, listen = ":0", models = { m = { provider = "open
   local function bytes_of(r)
     local out = {}
     for i, w in ipairs(r.wire) do out[i] = w.bytes end
-    local bytes = (#out > 0 and table.concat(out) or r.body):gsub("test%-[12]", "ID")
+    local bytes = (#out > 0 and table.concat(out) or r.body):gsub("test%-[12]%x*", "ID")
     return (bytes:gsub('(event: message_start.-"usage":){.-}', "%1{}"))       -- what is known at the beginning may be more the second time
   end
 

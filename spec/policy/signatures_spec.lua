@@ -236,6 +236,17 @@ describe("what OpenAI encrypted", function()
     end
   end)
 
+  it("stands where it stood among the calls", function()
+    local function call(id) return data("response.output_item.done", { type = "response.output_item.done", item = { id = "fc_" .. id, type = "function_call", call_id = id, name = "f", arguments = "{}" } }) end
+    local function thought(v) return data("response.output_item.done", { type = "response.output_item.done", item = v }) end
+    local all = thought(ITEMS[2]) .. call "c1" .. thought(item("rs_up3", {}, "gAAA3")) .. call "c2" .. data("response.completed", { type = "response.completed", response = { status = "completed", output = {} } })
+    for _, stream in ipairs { true, false } do
+      local said = {}
+      for i, v in ipairs(output_of(ask(gateway("responses", LOOKS), "responses", stream, all, nil, MORE), stream)) do said[i] = v.call_id or v.encrypted_content end
+      assert.same({ "rs_up2 gAAA2==", "c1", "rs_up3 gAAA3", "c2" }, said)
+    end
+  end)
+
   it("is not told of reasoning that a policy changed or hides", function()
     for _, code in ipairs { CHANGES, HIDES } do
       for _, stream in ipairs { true, false } do
@@ -292,6 +303,16 @@ describe("what Gemini signed", function()
       for _, call in ipairs(calls) do messages[#messages + 1] = { role = "tool", tool_call_id = call.id, content = "7" } end
       local back = g:ask { method = "POST", path = pairs_of.path.openai, headers = { host = "x" }, body = json.encode { model = "public", messages = messages }, upstream = { t.fail(500) }, no_shake = true }
       assert.equal(signature, back.upstream[1].body.contents[2].parts[1].thoughtSignature)
+    end
+  end)
+
+  it("is not told of a call that a policy changed", function()
+    for _, code in ipairs { 'P.filter = { on = "tool_args", match = sluice.match.regex "Berlin", replace = "Bern" }', "function P.tool_call(call) call.args.city = 'Bern' end" } do
+      local want = pairs_of.request("openai", { text = "Hi", stream = true })
+      want.upstream = pairs_of.stream("gemini", { recording })
+      local all = pairs_of.streamed(gateway("gemini", code):ask(want))
+      assert.is_truthy(all:find("Bern", 1, true))
+      assert.is_nil(all:find("thought_signature", 1, true))
     end
   end)
 end)

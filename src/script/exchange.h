@@ -105,7 +105,7 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct asked
 void exchange_affinity(struct exchange *x, const struct model *pool, struct buf *out);
 
 /* What the hooks of the answer are shown, made before the first of a phase runs. Each 0, or -1: no memory. The model is the one that is tried. */
-struct tried { const struct model *model; unsigned number; const char *code, *message; int status; int64_t retry_after; };
+struct tried { const struct model *model; unsigned number; bool continues; const char *code, *message; int status; int64_t retry_after; };
 int exchange_try(struct exchange *x, const struct tried *t, bool copy);             /* attempt: with `copy` a fresh copy of the request; ctx.target */
 int exchange_failed(struct exchange *x, const struct tried *t);                     /* fallback: why the try failed (code, message, status) */
 int exchange_response(struct exchange *x, const struct tried *t, const struct header *headers, size_t n);   /* response */
@@ -198,7 +198,7 @@ int exchange_front_logprobs(struct exchange *x, const struct front_block *b, str
 int exchange_front_close(struct exchange *x, const struct front_block *b, uint64_t *sequence, struct buf *out);
 struct front_call { unsigned choice, index; const struct buf *id, *name, *arguments, *signature; };   /* signature: what the model wants back with it, or empty */
 int exchange_front_tool(struct exchange *x, const struct front_call *t, uint64_t *sequence, struct buf *out);
-struct front_end { const struct ended { const char *finish, *stop_sequence; } *choices; unsigned n; struct usage usage; uint64_t tokens; };   /* stop_sequence: that ended it; NULL: not told */
+struct front_end { const struct ended { const char *finish, *stop_sequence; } *choices; unsigned n; struct usage usage; uint64_t tokens; size_t bytes; };   /* stop_sequence: that ended it; NULL: not told; bytes: of what was told */
 int exchange_front_finish(struct exchange *x, const struct front_end *end, uint64_t *sequence, struct buf *out);
 int exchange_front_fault(struct exchange *x, const struct failure *f, uint64_t *sequence, struct buf *out);
 /* The whole answer as one document. */

@@ -136,7 +136,7 @@ enum call_state exchange_block(struct exchange *x, struct call *c, size_t i, str
 void exchange_filter_result(struct exchange *x, struct call *c, size_t i, const char *text, size_t len, struct filter_result *ret)
 {
     const struct filter *f = &x->route->filters[i];
-    struct sayer who = { x->route->policies[f->policy].name, "filter", f->fn_ref, MAY_REJECT | MAY_STOP | MAY_DROP };
+    struct sayer who = { x->route->policies[f->policy].name, "filter", f->fn_ref, MAY_REJECT | MAY_STOP | (f->judges ? 0u : MAY_DROP) };
     lua_State *co = c->co;
     int first = lua_gettop(co) - c->n_results + 1;
     int type = c->n_results > 0 ? lua_type(co, first) : LUA_TNIL;

@@ -162,6 +162,14 @@ static int front_entry(lua_State *L)                   /* (job) */
     return 0;
 }
 
+/* Bytes of what a front says once more: a block as it ends, all of the answer as that ends. */
+static size_t said_again(const struct front_job *job)
+{
+    const struct front_block *b = job->block;
+
+    return (b && b->text ? b->text->len : 0) + (b && b->logprobs ? b->logprobs->len : 0) + (job->end ? job->end->bytes : 0);
+}
+
 static int run(struct front_job *job)
 {
     struct call c;
@@ -169,7 +177,7 @@ static int run(struct front_job *job)
 
     if (job->x->ref == LUA_NOREF)
         return -1;
-    good = exchange_run(job->x, &c, front_entry, job, walk_ms(job->x->body_len), "a front may not wait") == CALL_RETURNED && c.n_results == 0;
+    good = exchange_run(job->x, &c, front_entry, job, walk_ms(job->x->body_len + said_again(job)), "a front may not wait") == CALL_RETURNED && c.n_results == 0;
     if (!good)
         log_say(LOG_ERROR, "front.failed", "front %s: %s", job->x->front->name, c.message ? c.message : "raised a verdict, which it may not");
     call_finish(&c);

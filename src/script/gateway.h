@@ -94,6 +94,7 @@ struct front {                                         /* what clients of a rout
     bool gather;                                       /* close_ref wants the whole text of its block */
     int whole_ref;                                     /* function(answer) -> the document for who does not stream; LUA_NOREF: all stream */
     int respond_ref;                                   /* function(req, names) -> a document; no model is asked */
+    size_t beside;                                     /* bytes that it may read beside a body: what is kept of a conversation */
     int read_ref;                                      /* function(req): fills req.messages */
     int error_ref;                                     /* function(err) -> table (JSON body and in-band event data) */
 };

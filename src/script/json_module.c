@@ -86,6 +86,17 @@ static int json_order(lua_State *L)                    /* sluice.json.order(t, n
 
 /* ---- JSON that is written already */
 
+/* A line break stands between its parts alone, and would end the line of an event. */
+static void push_on_one_line(lua_State *L, const char *text, size_t len)
+{
+    luaL_Buffer b;
+    char *to = luaL_buffinitsize(L, &b, len);
+
+    for (size_t i = 0; i < len; i++)
+        to[i] = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
+    luaL_pushresultsize(&b, len);
+}
+
 static int json_raw(lua_State *L)                      /* sluice.json.raw(text) -> a value that encode writes as that text */
 {
     size_t len;
@@ -94,6 +105,10 @@ static int json_raw(lua_State *L)                      /* sluice.json.raw(text) 
     if (!utf8_valid(text, len) || !json_valid(text, len))
         return luaL_argerror(L, 1, "it is not the JSON of one value");
     lua_settop(L, 1);
+    if (memchr(text, '\n', len) || memchr(text, '\r', len)) {
+        push_on_one_line(L, text, len);                /* text line */
+        lua_replace(L, 1);
+    }
     lua_newuserdatauv(L, 0, 1);                        /* text raw */
     lua_pushvalue(L, 1);
     lua_setiuservalue(L, -2, 1);

@@ -256,8 +256,8 @@ int exchange_read(struct exchange *x, const char *body, size_t len, struct asked
     int result = 0;
 
     *ret = (struct asked){ .stream = true };
-    x->body_len = len;
-    if (exchange_run(x, &c, read_entry, &job, walk_ms(len), "a front may not wait") != CALL_RETURNED) {
+    x->body_len = len + x->front->beside;
+    if (exchange_run(x, &c, read_entry, &job, walk_ms(x->body_len), "a front may not wait") != CALL_RETURNED) {
         log_say(LOG_ERROR, "front.failed", "%s", c.message);
         failure_set(f, 500, c.failure == CALL_MEMORY ? "policy_memory" : "internal_error", "the gateway could not read this request");
         result = -1;

@@ -33,6 +33,7 @@ static const struct front *front(struct loaded *o, lua_State *L)   /* front -> f
     f->operation = strcmp(operation, "embed") == 0 ? OPERATION_EMBED : OPERATION_CHAT;
     f->speaks = read_text(o, L, "speaks");
     f->request_id = read_text(o, L, "request_id");
+    f->beside = (size_t)read_number(L, "beside");
     f->headers = front_headers(o, L, &f->n_headers);
     f->content_before = read_text(o, L, "content_before");
     f->content_after = read_text(o, L, "content_after");

@@ -49,7 +49,8 @@ static int try_entry(lua_State *L)                     /* (job) */
     lua_rawgeti(L, LUA_REGISTRYINDEX, job->t->model->table_ref);
     lua_pushinteger(L, job->t->number);
     lua_pushboolean(L, job->copy);
-    lua_call(L, 5, 0);
+    lua_pushboolean(L, job->t->continues);
+    lua_call(L, 6, 0);
     return 0;
 }
 

@@ -16,7 +16,7 @@ struct tried attempt_tried(const struct stream *s)
 {
     const struct reason_text *text = reason_text(s->failed_why);
 
-    return (struct tried){ .model = s->model, .number = s->number, .code = text->code, .message = text->sentence, .status = s->upstream_status,
+    return (struct tried){ .model = s->model, .number = s->number, .continues = s->continued > 0, .code = text->code, .message = text->sentence, .status = s->upstream_status,
                            .retry_after = s->retry_after };
 }
 

@@ -300,7 +300,7 @@ enum source_got event_step(struct stream *s, enum reason *why)
 
         if (s->n_pieces + 3 > PIECES_MAX)
             return SOURCE_PIECES;
-        if (op->kind == OP_TEXT && tools_waiting(s)) { /* the calls before it leave first */
+        if ((op->kind == OP_TEXT || (op->kind == OP_SIGNATURE && s->signs)) && tools_waiting(s)) {   /* the calls before it leave first */
             s->tools_due = true;
             return SOURCE_PIECES;
         }
@@ -369,8 +369,11 @@ static bool is_done_mark(const struct stream *s, const char *data, size_t len)
     return *mark && len == strlen(mark) && memcmp(data, mark, len) == 0;
 }
 
-/* Then logprobs are of what it thinks, which no client is told of. */
-static bool is_thought_alone(const struct found *f) { return has_text(token(f, PLACE_REASONING)) && !has_text(token(f, PLACE_CONTENT)); }
+/* Else its logprobs are of thoughts or of a call, too, which policies of other channels judge. */
+static bool is_text_alone(const struct found *f)
+{
+    return !has_text(token(f, PLACE_REASONING)) && !is_there(token(f, PLACE_TOOLS)) && !is_there(token(f, PLACE_TOOL_ARGUMENTS));
+}
 
 static enum source_got read_hot(struct stream *s, const struct found *f, enum reason *why)
 {
@@ -391,7 +394,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
     read_channel(s, choice, CHANNEL_REASONING, token(f, PLACE_REASONING));
     read_channel(s, choice, CHANNEL_CONTENT, token(f, PLACE_CONTENT));
     read_channel(s, choice, CHANNEL_REFUSAL, token(f, PLACE_REFUSAL));
-    if (s->logprobs && !is_thought_alone(f) &&
+    if (s->logprobs && is_text_alone(f) &&
         (!read_logprobs(s, choice, CHANNEL_CONTENT, token(f, PLACE_LOGPROBS)) || !read_logprobs(s, choice, CHANNEL_REFUSAL, token(f, PLACE_REFUSAL_LOGPROBS)))) {
         *why = REASON_EVENT_TOO_LARGE;
         return SOURCE_FAILED;
@@ -434,7 +437,8 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
         return is_rare(d, &f) ? read_passing_rare(s, &f, data, len, why) : read_passing(s, &f, data, len, why);
     if (is_rare(d, &f))
         return read_rare(s, f.kind, data, len, why);
-    if (tools_waiting(s) && (has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)))) {
+    if (tools_waiting(s) && (has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)) ||
+                             (s->signs && has_text(token(&f, PLACE_SIGNATURE))))) {
         buf_append(&s->deferred, data, len);           /* the calls before it leave first */
         s->tools_due = true;
         return SOURCE_PIECES;

@@ -76,7 +76,8 @@ struct choice {
     unsigned index;                                    /* of that block, among all of the answer */
     char *before, *after;                              /* what the front says around a delta of it; NULL: the front cannot tell this channel */
     char *after_logprobs;                              /* the same behind a delta that has logprobs; NULL: the front cannot tell them */
-    struct buf said, said_logprobs;                    /* its text so far, for a front that gathers; and its logprobs, a comma between two */
+    struct buf said, said_logprobs;                    /* its text so far, for a front that gathers; and its logprobs, a comma between two ... */
+    bool long_logprobs;                                /* ... unless they are too long for that */
     struct logprobs *logprobs;                         /* logprobs.c; NULL: none */
 };
 
@@ -202,6 +203,7 @@ struct stream {
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
     bool logprobs;                                     /* the client and the policies want them */
+    size_t logprobs_waiting;                           /* bytes of them */
     bool signs;                                        /* front and provider speak the same, so that signatures of reasoning are told */
     struct kept_head head;                             /* the response hooks have not seen it */
     bool unexpected;                                   /* the answer is of another type than asked for */
@@ -426,6 +428,7 @@ void tools_free(struct stream *s);
 
 /* logprobs.c: they do nothing where s->logprobs is off. */
 int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len);   /* of the text that came just before, a JSON list; -1: too much waits */
+void logprobs_event(struct stream *s);                 /* another event is read */
 void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len);   /* so much text came */
 const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len);   /* ... and leaves: what leaves with it, a comma between two; NULL: nothing */
 void logprobs_free(struct choice *c);

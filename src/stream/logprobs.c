@@ -4,8 +4,11 @@
  *
  *     event -> logprobs_add: waits for the end of the text that came with it -> logprobs_leave, when that text leaves -> answer.c
  *
+ * What came without text (half a character, or text that the model's server still holds) waits for the text that follows. What was stopped is not told.
+ *
  * Every number of a token is the model's own text; a token is made valid UTF-8, as all text is.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +16,7 @@
 #include "stream/inside.h"
 #include "wire/json.h"
 
-#define WAITING_MAX ((size_t)16 << 20)                 /* bytes that wait for their text */
+#define WAITING_MAX ((size_t)8 << 20)                  /* bytes of one stream that wait for their text */
 
 struct batch {                                         /* the tokens of one event */
     size_t text_end;                                   /* so much text must have left */
@@ -22,6 +25,7 @@ struct batch {                                         /* the tokens of one even
 
 struct row {                                           /* of one channel */
     size_t came, left;                                 /* bytes of its text */
+    bool fresh;                                        /* some came with this event */
     struct buf waiting;                                /* items, a comma between two */
     struct batch *batches;
     size_t n;
@@ -123,12 +127,15 @@ static void put_bytes(struct buf *out, const struct json_token *bytes, const str
     }
 }
 
+/* The token stands in a buffer that ends behind the number with another character. */
+static bool is_finite(const struct json_token *number) { return isfinite(strtod(number->bytes, NULL)); }
+
 /* Returns whether it was one: a text and a number. */
 static bool put_item(struct buf *out, const struct item *e, bool first)
 {
     struct buf token = BUF_EMPTY;
 
-    if (e->token.kind != JSON_STRING || e->logprob.kind != JSON_NUMBER)
+    if (e->token.kind != JSON_STRING || e->logprob.kind != JSON_NUMBER || !is_finite(&e->logprob))
         return false;
     read_token(&token, &e->token);
     buf_puts(out, first ? "{\"token\":" : ",{\"token\":");
@@ -192,23 +199,34 @@ int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const 
     if (r->waiting.len == before)
         return 0;
     r->batches = mem_resize(r->batches, (r->n + 1) * sizeof *r->batches);
-    r->batches[r->n++] = (struct batch){ .text_end = r->came, .end = r->waiting.len };
-    return r->waiting.len > WAITING_MAX ? -1 : 0;
+    r->batches[r->n++] = (struct batch){ .text_end = r->came + !r->fresh, .end = r->waiting.len };
+    s->logprobs_waiting += r->waiting.len - before;
+    return s->logprobs_waiting > WAITING_MAX ? -1 : 0;
+}
+
+void logprobs_event(struct stream *s)
+{
+    for (unsigned i = 0; s->logprobs && i < s->n_choices; i++)
+        if (s->choices[i].logprobs)
+            s->choices[i].logprobs->content.fresh = s->choices[i].logprobs->refusal.fresh = false;
 }
 
 void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len)
 {
     struct row *r = row_of(s, choice, channel);
 
-    if (r)
-        r->came += len;
+    if (!r)
+        return;
+    r->came += len;
+    r->fresh = true;
 }
 
 /* The first `n` batches leave: their items to `to`. */
-static void take(struct row *r, size_t n, struct buf *to)
+static void take(struct stream *s, struct row *r, size_t n, struct buf *to)
 {
     size_t end = r->batches[n - 1].end, comma = end < r->waiting.len ? 1 : 0;
 
+    s->logprobs_waiting -= end + comma;
     buf_append(to, r->waiting.data, end);
     buf_consume(&r->waiting, end + comma);
     r->n -= n;
@@ -222,15 +240,15 @@ const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t
     struct row *r = row_of(s, p->choice, p->channel);
     size_t n = 0;
 
-    if (!r)
+    if (!r || s->stop.kind == VERDICT_STOP)            /* then the words behind the text are the policy's, and the rest is withheld */
         return NULL;
     r->left += len;
-    while (n < r->n && (r->batches[n].text_end <= r->left || p->kind == PIECE_LAST))
+    while (n < r->n && (r->batches[n].text_end <= r->left || (p->kind == PIECE_LAST && r->left == r->came)))
         n++;
     if (n == 0)
         return NULL;
     s->choices[p->choice].logprobs->leaving.len = 0;
-    take(r, n, &s->choices[p->choice].logprobs->leaving);
+    take(s, r, n, &s->choices[p->choice].logprobs->leaving);
     return &s->choices[p->choice].logprobs->leaving;
 }
 

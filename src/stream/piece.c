@@ -12,6 +12,7 @@ void pieces_begin(struct stream *s)
 {
     s->n_pieces = s->piece_at = 0;
     s->texts.len = 0;
+    logprobs_event(s);
 }
 
 void piece_block_end(struct stream *s, unsigned choice)

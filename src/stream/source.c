@@ -187,6 +187,7 @@ static void drop_choices(struct stream *s)
     if (s->choices != &s->one)
         free(s->choices);
     memset(&s->one, 0, sizeof s->one);
+    s->logprobs_waiting = 0;
     s->choices = &s->one;
     s->n_choices = 1;
 }

@@ -40,6 +40,7 @@ static void end_block(struct stream *s, unsigned choice, const struct buf *signa
         stream_fail(s, REASON_INTERNAL);
     buf_free(&c->said);
     buf_free(&c->said_logprobs);
+    c->long_logprobs = false;
 }
 
 void told_block_end(struct stream *s, unsigned choice) { end_block(s, choice, NULL); }
@@ -101,10 +102,15 @@ static bool shape_logprobs(struct stream *s, const struct said *said, struct buf
     return false;
 }
 
+#define SAID_LOGPROBS_MAX ((size_t)1 << 20)            /* bytes of a block's that are said again as it ends; of more, none: the deltas have told them */
+
 static void gather(struct choice *c, const struct said *said)
 {
     buf_append(&c->said, said->text, said->len);
-    if (!said->logprobs)
+    c->long_logprobs = c->long_logprobs || (said->logprobs && c->said_logprobs.len + said->logprobs->len > SAID_LOGPROBS_MAX);
+    if (c->long_logprobs)
+        buf_free(&c->said_logprobs);
+    if (!said->logprobs || c->long_logprobs)
         return;
     if (c->said_logprobs.len)
         buf_putc(&c->said_logprobs, ',');

@@ -114,7 +114,7 @@ int tools_add(struct stream *s, const struct event_op *op)
     buf_append(&t->args, op->text.data, op->text.len);
     if (t->signature.len == 0)
         buf_append(&t->signature, op->signature.data, op->signature.len);
-    s->tools_size += op->text.len;
+    s->tools_size += op->text.len + op->signature.len;
     return s->tools_size > ARGS_MAX ? -1 : 0;
 }
 
@@ -192,12 +192,17 @@ static void broken(struct stream *s)
     stream_fail(s, REASON_POLICY_ERROR);
 }
 
+/* Then its model did not sign it. */
+static bool is_changed(const struct stream *s, const struct tool *t)
+{
+    return s->tool_args.len != t->args.len || (t->args.len && memcmp(s->tool_args.data, t->args.data, t->args.len) != 0);
+}
+
 void tool_whole(struct stream *s)
 {
     const struct tool *t = &s->tools[s->tool_at];
-    bool changed = s->tool_args.len != t->args.len || (t->args.len && memcmp(s->tool_args.data, t->args.data, t->args.len) != 0);
 
-    if (changed && !json_valid(s->tool_args.data ? s->tool_args.data : "", s->tool_args.len)) {
+    if (is_changed(s, t) && !json_valid(s->tool_args.data ? s->tool_args.data : "", s->tool_args.len)) {
         broken(s);
         return;
     }
@@ -212,6 +217,7 @@ void tool_whole(struct stream *s)
 
 void tool_leaves(struct stream *s)
 {
+    static const struct buf none = { NULL, 0, 0 };
     const struct tool *t = &s->tools[s->tool_at];
 
     if (s->route->n_hooks[HOOK_TOOL_CALL] && !s->tool_dropped && exchange_tool_args(&s->exchange, &s->tool_args) != 0) {
@@ -219,6 +225,7 @@ void tool_leaves(struct stream *s)
         return;
     }
     if (!s->tool_dropped)
-        answer_tool(s, &(struct front_call){ .choice = t->choice, .id = &t->id, .name = &t->name, .arguments = &s->tool_args, .signature = &t->signature });
+        answer_tool(s, &(struct front_call){ .choice = t->choice, .id = &t->id, .name = &t->name, .arguments = &s->tool_args,
+                                            .signature = is_changed(s, t) ? &none : &t->signature });
     s->tool_at++;
 }

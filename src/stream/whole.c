@@ -72,7 +72,7 @@ void whole_tool(struct stream *s, const struct front_call *call)
 {
     struct gathered *g;
 
-    if (!has_room(s, call->arguments->len + call->name->len + call->id->len))
+    if (!has_room(s, call->arguments->len + call->name->len + call->id->len + call->signature->len))
         return;
     g = add(s, call->choice, CHANNEL_TOOL_ARGS);
     buf_append(&g->text, call->arguments->data, call->arguments->len);
@@ -98,7 +98,8 @@ struct front_end whole_end(const struct stream *s, struct ended choices[CHOICES_
         choices[i].finish = choice_finish(s, i) ? choice_finish(s, i) : "stop";
         choices[i].stop_sequence = s->finish ? NULL : s->choices[i].stop_sequence;
     }
-    return (struct front_end){ .choices = choices, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens };
+    return (struct front_end){ .choices = choices, .n = s->n_choices, .usage = s->usage, .tokens = s->tokens,
+                               .bytes = s->gathered_bytes + s->bytes_sent + s->out.len };
 }
 
 bool whole_send(struct stream *s)

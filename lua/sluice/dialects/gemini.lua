@@ -80,12 +80,12 @@ end
 -- False: the answer is over, with an error. That a STOP after calls is OpenAI's "tool_calls" is the gateway's to know: they stand in other events.
 local function tell_candidate(out, candidate, event)
   local choice = math.tointeger(candidate.index) or 0
-  local said = false
+  local text_alone = true                                -- else logprobs are of thoughts or of calls, too
   for i, part in ipairs(object(object(candidate.content).parts)) do
-    said = said or (text(object(part).text) ~= nil and part.thought ~= true)
+    text_alone = text_alone and text(object(part).text) ~= nil and part.thought ~= true
     if tell_part(out, object(part), choice, function() return id_for(event, choice, i) end) == false then return false end
   end
-  if said and set(candidate.logprobsResult) then tell_logprobs(out, object(candidate.logprobsResult), choice) end
+  if text_alone and set(candidate.logprobsResult) then tell_logprobs(out, object(candidate.logprobsResult), choice) end
   local reason = text(candidate.finishReason)
   if reason and FAILED[reason] then
     out:error { code = "upstream_error", message = text(candidate.finishMessage) or ("The model ended with %s."):format(reason) }

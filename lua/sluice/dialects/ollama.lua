@@ -229,10 +229,7 @@ function M.provider.event(event, out)
   local message = object(event.message)
   if text(event.model) then out:model(event.model) end
   if text(message.thinking) and message.thinking ~= "" then out:text("reasoning", message.thinking) end
-  if text(message.content) and message.content ~= "" then
-    out:text("content", message.content)
-    if is_array(event.logprobs) then out:logprobs("content", event.logprobs) end
-  end
+  if text(message.content) and message.content ~= "" then out:text("content", message.content) end      -- its logprobs are of the calls, too
   for i, call in ipairs(object(message.tool_calls)) do
     local f = object(object(call)["function"])
     if text(f.name) then

@@ -77,9 +77,9 @@ local function told_choice(c, out)
   for _, channel in ipairs { "reasoning", "content", "refusal" } do
     if pieces[channel] then out:text(channel, pieces[channel], choice) end
   end
-  local logprobs = table_of(c.logprobs)
+  local logprobs = pieces.reasoning == nil and common.given(delta.tool_calls) == nil and table_of(c.logprobs) or {}      -- else they are of more than the text
   for _, channel in ipairs { "content", "refusal" } do
-    if json.is_array(logprobs[channel]) and (pieces[channel] or not pieces.reasoning) then out:logprobs(channel, logprobs[channel], choice) end
+    if json.is_array(logprobs[channel]) then out:logprobs(channel, logprobs[channel], choice) end
   end
   for _, v in ipairs(table_of(delta.tool_calls)) do
     local call = table_of(v)
@@ -152,7 +152,11 @@ end
 -- Without what is kept for one provider alone (anthropic.lua, responses_read.lua). What OpenAI's own clients say is theirs, whatever its name.
 local function plain(req, list) return req.dialect == "openai" and list or shared.plain(list, "anthropic") end
 
-local function messages_of(req) return json.array(shared.plain(plain(req, req.messages), "encrypted_reasoning")) end
+local function messages_of(req)
+  local messages = plain(req, req.messages)
+  for _, name in ipairs { "encrypted_reasoning", "kept" } do messages = req.dialect == "openai" and messages or shared.plain(messages, name) end
+  return json.array(messages)
+end
 
 -- A file by its URL is the Responses API's.
 local function file_urls(req)
@@ -169,7 +173,7 @@ function M.provider.request(req, model)
   local body = {}
   for name, value in pairs(req.params) do body[name] = value end
   local own = req.dialect ~= "openai" and shared.only_anthropic(req)
-  local refused = own and unsupported(own) or req.dialect == "responses" and shared.missing(req) or from_responses(req, body) or file_urls(req)
+  local refused = own and unsupported(own) or shared.missing(req) or from_responses(req, body) or file_urls(req)
   if refused then return refused end
   if req.dialect ~= "openai" then body.anthropic = nil end
   body.model = model.model

@@ -5,7 +5,6 @@
 -- Nothing is stored upstream for clients of other APIs.
 local sluice = require "sluice"
 local common = require "sluice.dialects.openai_common"
-local kept = require "sluice.dialects.responses_kept"
 local shared = require "sluice.dialects.shared"
 
 local json = sluice.json
@@ -158,7 +157,10 @@ function items.user(m, at, input) item(input, { type = "message", role = m.role,
 items.system, items.developer = items.user, items.user
 
 function items.assistant(m, at, input)
-  if m.item_reference then item(input, { type = "item_reference", id = m.item_reference.id }) return end
+  if m.item_reference then                               -- of a client of this API alone: see make_request
+    item(input, { type = "item_reference", id = m.item_reference.id })
+    return
+  end
   local thought = m.encrypted_reasoning
   if thought then
     local summary = json.array {}
@@ -195,7 +197,7 @@ end
 -- Whether an item of the client's input says something else than it must say upstream: our front wrote it, or kept it.
 local function holds_ours(messages)
   for _, m in ipairs(messages) do
-    if kept.is_marked(m) or table_of(table_of(m).encrypted_reasoning).ours then return true end
+    if table_of(m).kept == true or table_of(table_of(m).encrypted_reasoning).ours then return true end
   end
   return false
 end
@@ -310,10 +312,14 @@ local ORDER = { "model", "stream", "instructions", "input" }
 local function make_request(req, model)
   local own = shared.only_anthropic(req)
   if own then unsupported(own) end
-  local body = { model = model.model, stream = true }
-  if req.dialect ~= "responses" then body.store = false end      -- a client of this API says itself what is to be kept
+  local body, messages = { model = model.model, stream = true }, req.messages
+  if req.dialect ~= "responses" then                     -- what is kept upstream is for clients of this API, who say themselves whether it is
+    body.store = false
+    messages = shared.plain(messages, "item_reference")
+    if common.given(req.params.previous_response_id) ~= nil then unsupported "previous_response_id" end
+  end
   put_params(body, req.params)
-  body.input, body.instructions = input_and_instructions(req.messages)
+  body.input, body.instructions = input_and_instructions(messages)
   if req.tools then body.tools = tools_of(req.tools) end
   local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
   if model.key then headers["Authorization"] = { "Bearer ", model.key } end

@@ -1,6 +1,7 @@
 -- How clients of OpenAI's Responses API are answered. A reasoning block is an item with a summary, a tool call is an item; text and refusals that follow each
 -- other are the parts of one message.
 --
+-- Logprobs stand in the deltas, and once more in what ends a part and an answer, unless they are longer than 1 MiB (stream/told.c).
 -- Each event has a number. In a delta's framing \1 stands for it: C counts on from answer.sequence, and leaves there the next number to use.
 -- The events that end a part hold its text once more, so `gather` asks for block.text when a block closes; clients take the whole answer from the last event.
 -- What the answer tells of the request are its params; instructions and tools, which may be long and are the client's or the operator's own, are not told again.
@@ -10,7 +11,7 @@ local kept = require "sluice.dialects.responses_kept"
 
 local json = sluice.json
 
-local M = { methods = "POST, OPTIONS", speaks = "responses", gather = true, read = require "sluice.dialects.responses_read", error = common.error }
+local M = { methods = "POST, OPTIONS", speaks = "responses", gather = true, beside = kept.bytes_most, read = require "sluice.dialects.responses_read", error = common.error }
 
 -- ---- the response object
 
@@ -49,11 +50,17 @@ local REASONS = { length = "max_output_tokens", content_filter = "content_filter
 
 local function reason_of(answer) return REASONS[(answer.finish or {})[0]] end
 
+-- Of an answer that is kept, ids are hard to guess.
+local function id_of(answer)
+  if kept.keeps(answer.request) then answer.secret = answer.secret or kept.secret() end
+  return answer.id .. (answer.secret or "")
+end
+
 local function response(answer, status, output, failure)
   local p = answer.request.params
   local reason = status == "incomplete" and reason_of(answer)
   return json.order({
-    id = "resp_" .. answer.id, object = "response", created_at = answer.created, status = status, background = false, error = or_null(failure),
+    id = "resp_" .. id_of(answer), object = "response", created_at = answer.created, status = status, background = false, error = or_null(failure),
     incomplete_details = reason and { reason = reason } or json.null, instructions = json.null, max_output_tokens = or_null(p.max_completion_tokens or p.max_tokens),
     model = answer.model, output = json.array(output), parallel_tool_calls = p.parallel_tool_calls ~= false, previous_response_id = json.null,
     reasoning = { effort = or_null(p.reasoning_effort), summary = or_null(p.reasoning_summary) }, store = kept.keeps(answer.request),
@@ -91,7 +98,7 @@ end
 local ITEM = { "id", "type", "status", "role", "content", "summary", "encrypted_content", "call_id", "name", "arguments" }
 
 local function item_of(answer, prefix, index, members)
-  members.id = ("%s_%s%02x"):format(prefix, answer.id, index)
+  members.id = ("%s_%s%02x"):format(prefix, id_of(answer), index)
   return json.order(members, ITEM)
 end
 
@@ -150,7 +157,7 @@ end
 function close.reasoning(answer, block)
   if block.text == "" then return done(answer, reasoning_item(answer, #answer.output, {}, block.signature)) end
   local part = part_of.reasoning(block.text)
-  local id = ("rs_%s%02x"):format(answer.id, #answer.output)
+  local id = ("rs_%s%02x"):format(id_of(answer), #answer.output)
   return event(answer, "response.reasoning_summary_text.done", { item_id = id, output_index = #answer.output, summary_index = 0, text = block.text })
     .. event(answer, "response.reasoning_summary_part.done", { item_id = id, output_index = #answer.output, summary_index = 0, part = part })
     .. done(answer, reasoning_item(answer, #answer.output, { part }, block.signature))
@@ -208,7 +215,7 @@ end
 function M.finish(answer)
   local out = close_message(answer)
   local status = reason_of(answer) and "incomplete" or "completed"
-  kept.keep(answer, "resp_" .. answer.id, answer.output)
+  kept.keep(answer.request, "resp_" .. id_of(answer), answer.output)
   return out .. event(answer, "response." .. status, { response = response(answer, status, answer.output) })
 end
 
@@ -246,7 +253,7 @@ function M.whole(answer)
       end
     end
   end
-  kept.keep(answer, "resp_" .. answer.id, output)
+  kept.keep(answer.request, "resp_" .. id_of(answer), output)
   return response(answer, status, output)
 end
 

@@ -129,15 +129,16 @@ function items.reasoning(item, at, messages)
   m.encrypted_reasoning = { id = id or may(common.text, item.id, at .. ".id"), content = content or encrypted, ours = id ~= nil or nil }
 end
 
-local function read_item(req, item, at, messages)
+-- `kept` tells the provider of the same API that the client's own words do not say it (responses.lua).
+local function read_item(item, at, messages, reader)
   common.object(item, at)
   local kind = may(common.text, item.type, at .. ".type") or "message"
   if kind == "item_reference" then
     local id = common.text(item.id, at .. ".id")
-    local found = kept.item(req, id)
+    local found = reader:item(id)
     if not found then messages[#messages + 1] = { role = "assistant", item_reference = { id = id, at = at } } return end
     items[found.type](found, at, messages)
-    kept.mark(messages[#messages])
+    messages[#messages].kept = true
     return
   end
   local read = items[kind]
@@ -146,12 +147,12 @@ local function read_item(req, item, at, messages)
 end
 
 -- before: items that were said before, or nil.
-local function messages_of(req, input, before)
+local function messages_of(input, before, reader)
   if type(input) == "string" then input = json.array { { role = "user", content = input } } end
   local messages = {}
-  for i, item in ipairs(before or {}) do read_item(req, item, ("previous_response_id[%d]"):format(i - 1), messages) end
-  for _, message in ipairs(messages) do kept.mark(message) end
-  for i, item in ipairs(common.list(input, "input", "a text or a list of items")) do read_item(req, item, ("input[%d]"):format(i - 1), messages) end
+  for i, item in ipairs(before or {}) do read_item(item, ("previous_response_id[%d]"):format(i - 1), messages, reader) end
+  for _, message in ipairs(messages) do message.kept = true end
+  for i, item in ipairs(common.list(input, "input", "a text or a list of items")) do read_item(item, ("input[%d]"):format(i - 1), messages, reader) end
   -- A reasoning item behind which nothing came.
   local last = messages[#messages]
   if last and last.role == "assistant" and only_thought(last) then messages[#messages] = nil end
@@ -218,8 +219,11 @@ return common.refusing(function(req)
   if may(common.flag, body.background, "background") then unsupported("background", "the gateway answers while the client waits") end
 
   local previous = may(common.text, body.previous_response_id, "previous_response_id")
-  local before = previous and kept.before(req, previous)
-  req.messages = messages_of(req, body.input, before)
+  local reader = kept.reader(req, function()
+    refuse("what 'previous_response_id' and items refer to is more than a request may hold: send the conversation anew, or less of it", "conversation_too_long")
+  end)
+  local before = previous and reader:before(previous)
+  req.messages = messages_of(body.input, before, reader)
   local instructions = may(common.text, body.instructions, "instructions")
   if instructions then table.insert(req.messages, 1, { role = "system", content = instructions }) end
   req.tools = tools_of(may(common.list, body.tools, "tools"))

@@ -135,6 +135,7 @@ end
 -- The refusal of a request that refers to what was said before and is not kept here (responses_kept.lua), or nothing. For all providers but OpenAI's Responses,
 -- which may have kept it itself.
 function M.missing(req)
+  if req.dialect ~= "responses" then return end
   if M.given(req.params.previous_response_id) then
     return sluice.reject(400, "previous_response_not_found",
       ("'previous_response_id': there is no response \"%s\" here (any more); send the conversation as input"):format(M.shown(req.params.previous_response_id)))

@@ -6,7 +6,7 @@ local shared = require "sluice.dialects.shared"
 local M = {}
 
 function M.invalid(job, what, why)
-  job.refused = job.refused or sluice.reject(400, "param_invalid", ("'%s' %s"):format(what, why))
+  job.refused = job.refused or sluice.reject(400, "invalid_request", ("'%s' %s"):format(what, why))
 end
 
 function M.cannot_tell(job, what) job.refused = job.refused or shared.unsaid(what, job.provider) end

@@ -59,7 +59,9 @@ function P.validate(req, ctx)
   if ctx.options.text then ctx.state.question = beginning(req:last_user() or "") end
 end
 
-function P.attempt(_, ctx) ctx.state.answer = nil end     -- another try begins a new answer
+function P.attempt(try, ctx)
+  if not try.continues then ctx.state.answer = nil end    -- another try begins a new answer
+end
 
 P.filter = {
   on   = { "content" }, changes = false,

@@ -25,7 +25,9 @@ function P.prepare(o, use)
   return { open = "<" .. o.tag .. ">", close = "</" .. o.tag .. ">" }
 end
 
-function P.attempt(_, ctx) ctx.state.phase = nil end      -- another try begins a new answer
+function P.attempt(try, ctx)
+  if not try.continues then ctx.state.phase = nil end     -- another try begins a new answer
+end
 
 -- How many bytes at the end of the text may be the beginning of `mark`.
 local function unfinished(text, mark)

@@ -133,8 +133,9 @@ function P.prompt(req, ctx)
   if ctx.options.ask and req.params.response_format == nil then req.params.response_format = { type = "json_object" } end
 end
 
-function P.attempt(_, ctx)                                -- another try begins a new answer
+function P.attempt(try, ctx)                              -- another try begins a new answer
   local s = ctx.state
+  if try.continues then return end
   s.checker, s.pieces, s.size, s.bad = nil, nil, nil, nil
 end
 

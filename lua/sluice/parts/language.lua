@@ -62,7 +62,9 @@ local function fits(text, o)
   return good >= letters * o.share
 end
 
-function P.attempt(_, ctx) ctx.state.judged = nil end     -- another try begins a new answer
+function P.attempt(try, ctx)
+  if not try.continues then ctx.state.judged = nil end    -- another try begins a new answer
+end
 
 P.filter = {
   on   = { "content" }, changes = false,                  -- held until it is judged, then as it was

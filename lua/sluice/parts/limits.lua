@@ -25,7 +25,9 @@ function P.prompt(req, ctx)
   end
 end
 
-function P.attempt(_, ctx) ctx.state.left, ctx.state.cut = nil, nil end      -- another try begins a new answer
+function P.attempt(try, ctx)
+  if not try.continues then ctx.state.left, ctx.state.cut = nil, nil end     -- another try begins a new answer
+end
 
 local function ends() return sluice.stop { reason = "length" } end
 

@@ -90,6 +90,7 @@ local echo = { name = "echo", provider = {
   { "front.operation?", "string", '"chat" (the default) or "embed".' },
   { "front.speaks?", "string", "The name of the provider that says the same: when no policy looks at the answer, its bytes pass untouched." },
   { "front.request_id?", "string", "The header in which its clients look for the request's id, beside X-Request-Id." },
+  { "front.beside?", "integer", "So many bytes it may read beside a body (a conversation that it keeps): its functions get the time for that, too." },
   { "front.headers?", "table<string, string>", "Headers of each answer." },
   { "front.content?", "sluice.Framing", "What stands around a piece of the answer, when that is constant. Else there is `open`." },
   { "front.reasoning?", "sluice.Framing", "The same around a piece of reasoning; without it reasoning is not told." },

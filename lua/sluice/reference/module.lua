@@ -93,6 +93,9 @@ function P.accept(head)
   if not rate:take(sluice.ip_key(head.ip)) then return sluice.reject(429, "too_fast", "Too many requests.") end
 end]] },
 
+  { "sluice.random_bytes", "(n: integer): string", "So many bytes that nobody can guess, from the kernel: for what must be secret. (math.random is the same in each run of a spec, and no secret.)",
+    params = { n = "From 1 to 256." }, errors = { "another number" },
+    example = [[local token = (sluice.random_bytes(16):gsub(".", function(c) return ("%02x"):format(c:byte()) end))]] },
   { "sluice.sha256", "(text: string): string", "The text's SHA-256 as 64 hex digits, as `printf %s TEXT | sha256sum` prints them.", params = { text = "Any bytes." },
     example = [[
 local known = { ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] = "tester" }

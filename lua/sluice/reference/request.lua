@@ -61,6 +61,8 @@ end]] },
 
   { "try.target", "string", "The model that is asked, by its name here." },
   { "try.number", "integer", "1 for the first try of a request." },
+  { "try.continues", "boolean", "Whether it goes on with the text of one that died (`route.on_death`): what a policy knows of the answer by then still counts.",
+    example = [[function P.attempt(try, ctx) if not try.continues then ctx.state.chars = 0 end end]] },
   { "try.messages", "sluice.Message[]", "The messages that this model gets. May be changed." },
   { "try.params", "table<string, any>", "The params that this model gets. May be changed." },
   { "try.tools", "table[]?", "The tools that this model may call. May be changed." },

@@ -177,6 +177,7 @@ local function whole(g, at)
     { "api", 1 }, { "listen", (g.host:find ":" and "[%s]:%d" or "%s:%d"):format(g.host, g.port) }, { "trusted_proxies", array(g.trusted) }, { "workers", g.workers },
     { "drain", picture.duration(g.drain) }, { "memory", some(g.memory, picture.size) }, { "generations", g.generations },
     { "snapshot", g.snapshot and members { { "file", g.snapshot }, { "every", picture.duration(g.snapshot_every) } } },
+    { "responses", members { { "keep", g.responses_keep > 0 and picture.duration(g.responses_keep) or false }, { "max_bytes", picture.size(g.responses_bytes) } } },
     { "limits", members {
       { "head", some(l.head_bytes, picture.size) }, { "body", some(l.body_bytes, picture.size) }, { "connections", some(l.connections, function(n) return n end) },
       { "head_timeout", some(l.head_ms, picture.duration) }, { "body_timeout", some(l.body_ms, picture.duration) },
