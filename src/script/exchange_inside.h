@@ -29,6 +29,7 @@ void exchange_push(lua_State *L, const struct exchange *x);                     
 void exchange_push_ctx(lua_State *L, const struct exchange *x, int policy);
 void exchange_push_function(lua_State *L, const char *name);                       /* of lua/sluice/exchange.lua */
 void exchange_push_headers(lua_State *L, const struct header *headers, size_t n);  /* names in lower case */
+void exchange_push_usage(lua_State *L, const struct usage *u);                     /* five values, nil where it was not told: input, output, cached, reasoning, cache_written */
 int exchange_push_failure(lua_State *L, const struct failure *f);                  /* the twelve values that exchange.lua's err_of takes; how many */
 void failure_take(struct failure *f, struct failure *from);                           /* of a front or a dialect: what its sentence repeats of the client's words is cut */
 /* A text, a number, a secret, or a list of these: appended to `out`, as a header's value. Raises what it cannot be. */

@@ -34,23 +34,6 @@ static void push_buf_if(lua_State *L, const struct buf *b)
         lua_pushnil(L);
 }
 
-static void push_count(lua_State *L, int64_t n)
-{
-    if (n >= 0)
-        lua_pushinteger(L, n);
-    else
-        lua_pushnil(L);
-}
-
-static void push_usage(lua_State *L, const struct usage *u)   /* pushes five */
-{
-    push_count(L, u->input);
-    push_count(L, u->output);
-    push_count(L, u->cached);
-    push_count(L, u->reasoning);
-    push_count(L, u->cache_written);
-}
-
 static void push_end(lua_State *L, const struct front_end *end)   /* pushes: words, stop sequences, tokens, and the five of usage */
 {
     lua_createtable(L, (int)end->n, 0);
@@ -62,7 +45,7 @@ static void push_end(lua_State *L, const struct front_end *end)   /* pushes: wor
         lua_rawseti(L, -2, i);
     }
     lua_pushinteger(L, (lua_Integer)end->tokens);
-    push_usage(L, &end->usage);
+    exchange_push_usage(L, &end->usage);
 }
 
 static void push_gathered(lua_State *L, const struct gathered *list, size_t n)   /* pushes: { { choice, channel or "tool", text, id, name, logprobs, signature } ... } */
@@ -116,7 +99,7 @@ static int push_arguments(lua_State *L, const struct front_job *job)
         n += 8;
     }
     if (job->usage) {
-        push_usage(L, job->usage);
+        exchange_push_usage(L, job->usage);
         n += 5;
     }
     if (job->blocks) {

@@ -26,7 +26,7 @@ static void push_count(lua_State *L, int64_t n)
         lua_pushnil(L);
 }
 
-static void push_usage(lua_State *L, const struct usage *u)   /* pushes five */
+void exchange_push_usage(lua_State *L, const struct usage *u)
 {
     push_count(L, u->input);
     push_count(L, u->output);
@@ -163,7 +163,7 @@ static int finish_entry(lua_State *L)                  /* (job) */
     exchange_push(L, job->x);
     lua_pushstring(L, job->reason);                    /* nil for NULL */
     lua_pushinteger(L, (lua_Integer)job->tokens);
-    push_usage(L, job->usage);
+    exchange_push_usage(L, job->usage);
     lua_call(L, 8, 0);
     return 0;
 }
@@ -190,7 +190,7 @@ static int summary_entry(lua_State *L)                 /* (job) */
     push_count(L, s->first_token_ms);
     push_count(L, s->total_ms);
     push_count(L, s->held_ms);
-    push_usage(L, &s->usage);
+    exchange_push_usage(L, &s->usage);
     lua_pushboolean(L, s->complete);
     lua_call(L, 14, 0);
     return 0;

@@ -258,15 +258,7 @@ function say.reasoning_effort(job, v)
   end
 end
 
-function say.logprobs(job, v)
-  if type(v) ~= "boolean" then return false end
-  job.config.responseLogprobs = v
-end
-
-function say.top_logprobs(job, v)
-  if job.params.logprobs ~= true then return invalid(job, "top_logprobs", "needs logprobs = true") end
-  job.config.logprobs = v
-end
+told.logprobs(say, "config", { logprobs = "responseLogprobs", top_logprobs = "logprobs" })
 
 function say.service_tier(job, v)
   if v ~= "flex" and v ~= "priority" then return false end

@@ -171,16 +171,7 @@ function say.reasoning_effort(job, v)
   job.body.think = EFFORTS[v]
 end
 
-function say.logprobs(job, v)
-  if type(v) ~= "boolean" then return false end
-  job.body.logprobs = v
-end
-
--- Without logprobs Ollama would pass over it.
-function say.top_logprobs(job, v)
-  if job.params.logprobs ~= true then return invalid(job, "top_logprobs", "needs logprobs = true") end
-  job.body.top_logprobs = v
-end
+told.logprobs(say, "body", { logprobs = "logprobs", top_logprobs = "top_logprobs" })
 
 function say.tool_choice(job, v)
   if v == "none" then job.no_tools = true return end

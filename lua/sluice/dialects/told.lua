@@ -40,6 +40,20 @@ function M.params(job, say)
   end
 end
 
+-- How logprobs are asked for: names[...] of job[into].
+function M.logprobs(say, into, names)
+  function say.logprobs(job, v)
+    if type(v) ~= "boolean" then return false end
+    job[into][names.logprobs] = v
+  end
+
+  -- Without the other it would be passed over.
+  function say.top_logprobs(job, v)
+    if job.params.logprobs ~= true then return M.invalid(job, "top_logprobs", "needs logprobs = true") end
+    job[into][names.top_logprobs] = v
+  end
+end
+
 -- ---- the model's options
 
 -- A copy of `under` with `over` upon it; lists are taken whole.
