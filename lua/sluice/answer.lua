@@ -15,6 +15,7 @@ function M.begin(x, req)
   local params = rawget(req, "params")
   x[ASKED] = { id = x[ID], created = wall // 1000, model = rawget(req, "model"), stream = rawget(req, "stream") == true, include_usage = rawget(req, "include_usage"),
     logprobs = params and params.logprobs == true or nil, request = req }
+  if params and params.store == false then x[ASKED].store = false end
   M.again(x)
 end
 

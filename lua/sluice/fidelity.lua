@@ -4,8 +4,8 @@ local host = require "sluice.host"
 
 local M = {}
 
--- A list's items that were there before, as they were written.
-local function items(now, was, raw)
+-- A list's items that were there before, as they were written; but for those at the places of `anew`, a set.
+local function items(now, was, raw, anew)
   local written = host.json_parts(raw)
   if not written or #written ~= #was or not host.json.is_array(was) then return nil end
   local of, said, out, same = {}, {}, {}, #now == #was
@@ -15,18 +15,19 @@ local function items(now, was, raw)
   end
   for i, item in ipairs(now) do
     local text = host.json.encode(item)
-    same = same and text == said[i]
-    out[i] = text == said[i] and written[i] or of[text] or text
+    same = same and text == said[i] and not anew[i]
+    out[i] = anew[i] and text or text == said[i] and written[i] or of[text] or text
   end
   if same then return raw end
   return "[" .. host.table.concat(out, ",") .. "]"
 end
 
 -- A list goes on as it was written only where it has as many items as were written: where a dialect put one of them elsewhere, that one may have been touched.
-local function member(now, was, raw)
+local function member(now, was, raw, anew)
   local text = host.json.encode(now)
-  if now == was or was == nil or raw == nil then return raw or text end
-  if type(now) == "table" and host.json.is_array(now) then return type(was) == "table" and items(now, was, raw) or text end
+  if anew == true or (anew and (was == nil or raw == nil)) then return text end
+  if not anew and (now == was or was == nil or raw == nil) then return raw or text end
+  if type(now) == "table" and host.json.is_array(now) then return type(was) == "table" and items(now, was, raw, anew or {}) or text end
   return text == host.json.encode(was) and raw or text
 end
 
@@ -34,7 +35,7 @@ end
 local OURS = { model = true, stream = true, stream_options = true }
 
 -- now: the body to be sent; was: the same made of what the client sent (the same table: nothing was touched); sent: the client's own bytes (one JSON object);
--- anew: a set of members in which the dialect itself says something else than the client wrote, or nil.
+-- anew: in which members the dialect itself says something else than the client wrote: { NAME = true, or the set of the items of that list }; or nil.
 function M.encode(now, was, sent, anew)
   local written = host.json_parts(sent)
   if not written then return host.json.encode(now) end
@@ -43,7 +44,7 @@ function M.encode(now, was, sent, anew)
   local function put(name)
     if now[name] == nil or seen[name] then return end
     seen[name] = true
-    out[#out + 1] = host.json.encode(name) .. ":" .. ((OURS[name] or anew and anew[name]) and host.json.encode(now[name]) or member(now[name], was[name], raw[name]))
+    out[#out + 1] = host.json.encode(name) .. ":" .. (OURS[name] and host.json.encode(now[name]) or member(now[name], was[name], raw[name], anew and anew[name]))
   end
   for i = 1, #written, 2 do put(written[i]) end
   local rest = {}

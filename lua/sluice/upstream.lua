@@ -164,7 +164,7 @@ local out = frozen.library("out", {
     local op = add(LOGPROBS, choice)
     op[3], op[4] = channel_of(channel, "out:logprobs"), host.json.encode(host.json.array(need(list, "table", "out:logprobs' list") or {}))
   end,
-  -- The block of reasoning ends here, and its model wants this back with it; behind no text of reasoning: it is all there is of a block.
+  -- The block of reasoning ends here, and its model wants this back with it ("": nothing); behind no text of reasoning: it is all there is of a block.
   signature = function(_, text, choice) add(SIGNATURE, choice)[4] = need(text, "string", "out:signature's text") end,
   tool = function(_, t)
     local op = add(TOOL, need(t, "table", "out:tool's argument").choice)

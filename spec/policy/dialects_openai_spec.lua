@@ -104,7 +104,7 @@ describe("the request for a provider", function()
   end)
 
   it("leaves out what clients of the Responses API are only offered", function()
-    local r = request { req = { messages = { { role = "assistant", content = "a", encrypted_reasoning = { content = "E" } } },
+    local r = request { req = { dialect = "responses", messages = { { role = "assistant", content = "a", encrypted_reasoning = { content = "E" } } },
       params = { include = { "reasoning.encrypted_content" }, reasoning_summary = "auto", truncation = "disabled", reasoning_effort = "low" } } }
     assert.same({ model = "m", stream = true, stream_options = { include_usage = true }, messages = { { role = "assistant", content = "a" } }, reasoning_effort = "low" }, r.body)
   end)
@@ -216,7 +216,7 @@ describe("legacy completions", function()
 
   for body, said in pairs {
     ['{}'] = "'prompt' must be a text", ['{"prompt":["a","b"]}'] = "'prompt' may be one text only", ['{"prompt":[1,2]}'] = "a list of tokens cannot be read here", ['{"prompt":[[1]]}'] = "a list of tokens",
-    ['{"prompt":"a","suffix":"x"}'] = "'suffix' is not supported", ['{"prompt":"a","echo":true}'] = "'echo' is not", ['{"prompt":"a","best_of":2}'] = "'best_of' is not", ['{"prompt":"a","logprobs":-1}'] = "'logprobs' must be a whole number",
+    ['{"prompt":"a","suffix":"x"}'] = "'suffix' is not supported", ['{"prompt":"a","echo":true}'] = "'echo' is not", ['{"prompt":"a","best_of":2}'] = "'best_of' is not", ['{"prompt":"a","logprobs":-1}'] = "'logprobs' must be a whole number from 0 to 5",
   } do
     it("are refused: " .. body, function() assert.is_truthy(refusal(body, "openai_completions"):find(said, 1, true)) end)
   end

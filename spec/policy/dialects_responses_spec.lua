@@ -25,7 +25,7 @@ describe("a client's response", function()
     assert.same({
       model = "smart", stream = true, include_usage = true,
       messages = {
-        { role = "system", content = "Be brief." }, { role = "developer", content = "Mind." },
+        { role = "system", content = "Be brief.", instructions = true }, { role = "developer", content = "Mind." },
         { role = "user", content = { { type = "text", text = "What?" }, { type = "image_url", image_url = { url = "https://x.test/a.png", detail = "low" } },
           { type = "file", file = { filename = "a.pdf", file_data = "data:application/pdf;base64,AA==" } } } },
         { role = "assistant", content = "Let me see.", reasoning_content = "Hm.\n\nSo.", encrypted_reasoning = { id = "rs_1", content = "ENC" }, tool_calls = { call("c1", '{"city":"Köln"}'), call("c2", "{}") } },

@@ -218,4 +218,66 @@ return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, mod
       body = '{"model":"public","messages":[{"role":"user","content":"x"}],"previous_response_id":"resp_x"}' }
     assert.same({ 400, "previous_response_id" }, { x.status, x.error.param })
   end)
+
+  it("is what the client asked for, whatever policies make of it", function()
+    local changed = pairs_of.gateway("openai", "policies = { P }", "function P.prompt(req) req.params.store = nil end")
+    local first = response_of(post(changed, ALICE, { input = "Hi", store = false }, { "Hello" }))
+    assert.is_false(first.store)
+    assert.equal("previous_response_not_found", post(changed, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
+  end)
+
+  it("heeds headers of any bytes, and cookies only where nothing else tells who asks", function()
+    local odd = { host = "x", cookie = "name=J\xf6rg" }
+    local first = response_of(post(g, odd, { input = "Hi" }, { "Hello" }))
+    assert.equal(1, #post(g, odd, { input = "x", previous_response_id = first.id }, { "Oh" }).upstream)
+    assert.equal(0, #post(g, { host = "x", cookie = "name=other" }, { input = "x", previous_response_id = first.id }, { "Oh" }).upstream)
+    first = response_of(post(g, { host = "x", authorization = "Bearer alice", cookie = "a=1" }, { input = "Hi" }, { "Hello" }))
+    assert.equal(1, #post(g, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).upstream)
+  end)
+
+  it("is kept anew with each turn", function()
+    local short = assert(t.load { source = [[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
+  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    local r = response_of(post(short, ALICE, { input = "Hi" }, { "Hello" }))
+    for _ = 1, 4 do
+      t.advance "6s"
+      r = response_of(post(short, ALICE, { input = "x", previous_response_id = r.id }, { "Oh" }))
+    end
+    assert.equal(9, #post(short, ALICE, { input = "x", previous_response_id = r.id }, { "Oh" }).upstream[1].body.messages + 0 - 2)
+  end)
+
+  it("goes on behind an answer that a provider keeps", function()
+    local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
+    local first = response_of(post(looked, ALICE, { input = "Hi", previous_response_id = "resp_theirs", stream = true }, recorded("responses", "plain")))
+    local sent = post(looked, ALICE, { input = "And?", previous_response_id = first.id }, { t.fail(500) }).upstream[1].body
+    assert.equal("resp_theirs", sent.previous_response_id)
+    assert.equal(3, #sent.input)
+  end)
+
+  it("keeps the rest of the client's words where one item is said anew", function()
+    local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
+    local first = response_of(post(looked, ALICE, { input = "Hi", stream = true }, recorded("responses", "plain")))
+    local body = '{"model":"public","input":[{"role":"user","content":"Hi","x_new":1.10},{"type":"item_reference","id":"' .. first.output[1].id .. '"},{"content":"And?","role":"user","x":[1e3]}]}'
+    local x = looked:ask { method = "POST", path = PATH, headers = ALICE, body = body, upstream = { t.fail(500) }, no_shake = true }
+    local raw = x.upstream[1].raw
+    for _, part in ipairs { '{"role":"user","content":"Hi","x_new":1.10}', '{"content":"And?","role":"user","x":[1e3]}', '"text":"Der Himmel' } do
+      assert.is_truthy(raw:find(part, 1, true), raw)
+    end
+    assert.is_nil(raw:find("item_reference", 1, true))
+  end)
+
+  it("tells a system message once", function()
+    local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
+    for instructions, want in pairs { [false] = { nil, 2 }, [true] = { "Be brief.", 2 } } do
+      local sent = post(looked, ALICE, { instructions = instructions and "Be brief." or nil, input = { { role = "system", content = "S" }, { role = "user", content = "Hi" } } }, { t.fail(500) }).upstream[1].body
+      assert.same(want, { sent.instructions, #sent.input })
+    end
+  end)
+
+  it("may name an item without its type", function()
+    local first = response_of(post(g, ALICE, { input = "Hi" }, { "Hello" }))
+    assert.same({ "assistant: Hello", "user: x" }, told(post(g, ALICE, { input = { { id = first.output[1].id }, { role = "user", content = "x" } } }, { t.fail(500) })))
+  end)
 end)

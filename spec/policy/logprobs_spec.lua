@@ -459,6 +459,70 @@ describe("logprobs and filters", function()
     end
   end)
 
+  -- Servers whose parser swallows the text of a call or a thought tell its tokens in events of their own; others tell tokens before their text.
+  it("of events without text are told with the text that they stand for, or not at all", function()
+    local function only(...)
+      local list = {}
+      for i, token in ipairs { ... } do list[i] = { token = token, logprob = -0.5, top_logprobs = {} } end
+      return data { choices = { { index = 0, delta = json.object {}, logprobs = { content = list } } } }
+    end
+    local function text(content, ...)
+      local list = {}
+      for i, token in ipairs { ... } do list[i] = { token = token, logprob = -0.5, top_logprobs = {} } end
+      return data { choices = { { index = 0, delta = { content = content }, logprobs = #list > 0 and { content = list } or nil } } }
+    end
+    local call = data { choices = { { index = 0, delta = { tool_calls = { { index = 0, id = "c", type = "function", ["function"] = { name = "f", arguments = '{"a":"secret"}' } } } } } } }
+    local ends = data { choices = { { index = 0, delta = json.object {}, finish_reason = "stop" } } } .. "data: [DONE]\n\n"
+    local TOOLS = 'P.filter = { on = { "tool_args" }, match = sluice.match.regex "secret", replace = "***" }'
+    local JUDGES = 'P.filter = { unit = "word", %s check = function(text) if text:find "secret" then return sluice.stop { reason = "no" } end end }'
+    for _, case in ipairs {
+      { TOOLS, { text("Let me.", "Let", " me."), only "<tool_call>", only "secret", call, ends }, { "Let", " me." } },
+      { TOOLS, { text "Let me.", only "secret", call, text(" So", " So"), ends }, { " So" } },
+      { 'function P.tool_call() return sluice.drop end', { only "secret", call, text("Well", "Well"), ends }, { "Well" } },
+      { JUDGES:format "", { only "fine", only " secret", text "fine ", text "secret ", ends }, { "fine" } },
+      { JUDGES:format "", { text("fine ", "fine", " secret"), text "secret ", ends }, {} },
+      { JUDGES:format "parallel = 3,", { only "fine", only " secret", text "fine secret ", ends }, {} },      -- the stop comes with the text before it
+      { JUDGES:format "", { text("", "We"), text("We", "ll"), text("ll done. ", " done."), ends }, { "We", "ll", " done." } },
+    } do
+      for _, stream in ipairs { true, false } do
+        local x = ask(gateway(case[1]), "openai", "openai", stream, { table.concat(case[2]) })
+        assert.is_nil((stream and pairs_of.streamed(x) or x.body):find('"secret', 1, true))
+        local told = stream and streamed.openai(x) or whole.openai(json.decode(x.body)) or {}
+        local names = {}
+        for i, v in ipairs(told) do names[i] = v.token end
+        assert.same(case[3], names)
+      end
+    end
+  end)
+
+  it("stand beside an empty list of calls", function()
+    local x = ask(gateway(LOOKS), "openai", "openai", true, { 'data: {"choices":[{"index":0,"delta":{"content":"Hi","tool_calls": [ ]},"logprobs":{"content":[{"token":"Hi","logprob":-1}]},'
+      .. '"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n' })
+    assert.equal("stop", x.finish)
+    assert.equal(1, #streamed.openai(x))
+  end)
+
+  it("of a model that died are not told by the one that goes on", function()
+    local g = assert(t.load { source = [[
+local sluice = require "sluice"
+local P = sluice.policy { name = "p" }
+P.filter = { unit = "sentence", check = function() end }
+local function model(name) return { provider = "openai", url = "http://" .. name .. ".test/v1", model = name, prefill = true } end
+return sluice.config { api = 1, listen = ":0", models = { a = model "a", b = model "b" },
+  routes = { ask = { path = "/v1/*", target = { "a", "b" }, on_death = "continue", policies = { P } } } }
+]] })
+    local function said(token, more)
+      local list = { { token = token, logprob = -0.5, top_logprobs = {} } }
+      if more then list[2] = { token = more, logprob = -0.5, top_logprobs = {} } end
+      return t.raw(data { choices = { { index = 0, delta = { content = token }, logprobs = { content = list } } } })
+    end
+    local x = g:ask { method = "POST", path = "/v1/chat/completions", headers = { host = "x" }, body = '{"messages":[{"role":"user","content":"x"}],"stream":true,"logprobs":true}', no_shake = true,
+      upstream = { a = { said("Hello. ", "lost"), t.reset() }, b = { said "World.", t.raw "data: [DONE]\n\n" } } }
+    local names = {}
+    for i, v in ipairs(streamed.openai(x, true)) do names[i] = v.token end
+    assert.same({ "World." }, names)                      -- the dead one's stood with one that had no text yet
+  end)
+
   it("a check cannot drop: it only judges", function()
     for _, more in ipairs { "", "parallel = 2," } do
       local x = ask(gateway(('P.filter = { unit = "word", %s check = function(text) if text:find "sky" then return sluice.drop end end }'):format(more)), "openai", "openai", true,
@@ -518,6 +582,6 @@ return sluice.config { api = 1, listen = ":0", models = { m = { answer = functio
   end)
 
   it("takes nothing but JSON", function()
-    for _, text in ipairs { "{", "1 2", "nul", "[1],2", "{}}" } do assert.is_truthy(said(text):find("is not the JSON of one value", 1, true), text) end
+    for _, text in ipairs { "{", "1 2", "nul", "[1],2", "{}}" } do assert.is_truthy(said(text):find("is not the JSON of one value, or", 1, true), text) end
   end)
 end)

@@ -169,6 +169,36 @@ describe("what Anthropic signed", function()
     assert.equal("enabled", sent_back(g, "openai", call, { reasoning_effort = "medium" }).thinking.type)
   end)
 
+  it("that is missing where the answer began is missing, however many calls came since", function()
+    local g = gateway("anthropic", LOOKS)
+    local function result(id) return { role = "user", content = { { type = "tool_result", tool_use_id = id, content = "7" } } } end
+    local function used(id) return { type = "tool_use", id = id, name = "f", input = json.object {} } end
+    for _, signed in ipairs { true, false } do
+      local thought = { type = "thinking", thinking = "Hm.", signature = signed and "sig" or "" }
+      local messages = { { role = "user", content = "Hi" }, { role = "assistant", content = { thought, used "c1" } }, result "c1", { role = "assistant", content = { used "c2" } }, result "c2" }
+      assert.equal(signed, sent_back(g, "anthropic", messages, THINK).thinking ~= nil)
+    end
+  end)
+
+  it("keeps the rest of the client's words where one turn is said anew", function()
+    local g = gateway("anthropic", LOOKS)
+    local body = '{"model":"public","max_tokens":99,"stream":true,"messages":[{"role":"user","content":"Hi","x":1.10},'
+      .. '{"role":"assistant","content":[{"type":"thinking","thinking":"Hm.","signature":""},{"type":"text","text":"So."}]},{"content":"And?","role":"user","x_new":[1e3]}]}'
+    local raw = g:ask({ method = "POST", path = pairs_of.path.anthropic, headers = { host = "x" }, body = body, upstream = { t.fail(500) }, no_shake = true }).upstream[1].raw
+    for _, part in ipairs { '{"role":"user","content":"Hi","x":1.10}', '{"content":"And?","role":"user","x_new":[1e3]}' } do assert.is_truthy(raw:find(part, 1, true), raw) end
+    assert.is_nil(raw:find("Hm.", 1, true))
+  end)
+
+  it("is of its own block, also behind one that was not signed", function()
+    local function start(index) return data("content_block_start", { type = "content_block_start", index = index, content_block = { type = "thinking", thinking = "", signature = "" } }) end
+    local function delta(index, d) return data("content_block_delta", { type = "content_block_delta", index = index, delta = d }) end
+    local all = start(0) .. delta(0, { type = "thinking_delta", thinking = "A" }) .. start(1) .. delta(1, { type = "thinking_delta", thinking = "B" })
+      .. delta(1, { type = "signature_delta", signature = "S2" }) .. data("message_stop", { type = "message_stop" })
+    for _, stream in ipairs { true, false } do
+      assert.same({ { type = "thinking", thinking = "A", signature = "" }, { type = "thinking", thinking = "B", signature = "S2" } }, message_of(ask(gateway("anthropic", LOOKS), "anthropic", stream, all), stream))
+    end
+  end)
+
   it("that a client of Anthropic's left out itself is Anthropic's to judge", function()
     assert.same(THINK.thinking, sent_back(gateway("anthropic", LOOKS), "anthropic", turn { TEXT, CALL }, THINK).thinking)
   end)
@@ -303,6 +333,18 @@ describe("what Gemini signed", function()
       for _, call in ipairs(calls) do messages[#messages + 1] = { role = "tool", tool_call_id = call.id, content = "7" } end
       local back = g:ask { method = "POST", path = pairs_of.path.openai, headers = { host = "x" }, body = json.encode { model = "public", messages = messages }, upstream = { t.fail(500) }, no_shake = true }
       assert.equal(signature, back.upstream[1].body.contents[2].parts[1].thoughtSignature)
+    end
+  end)
+
+  it("goes back to Google's endpoints, and not to OpenAI's, which would refuse it", function()
+    local call = { id = "c", type = "function", ["function"] = { name = "f", arguments = "{}" }, extra_content = { google = { thought_signature = "sig" } } }
+    local body = json.encode { model = "public", messages = { { role = "user", content = "Hi" }, { role = "assistant", tool_calls = { call } }, { role = "tool", tool_call_id = "c", content = "7" } } }
+    for url, wanted in pairs { ["https://api.openai.com/v1"] = false, ["https://generativelanguage.googleapis.com/v1beta/openai"] = true } do
+      local g = assert(t.load { source = ([[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", models = { public = { provider = "openai", url = "%s", model = "m" } }, routes = { v1 = { path = "/v1/*", models = { "public" } } } }]]):format(url) })
+      local x = g:ask { method = "POST", path = "/v1/chat/completions", headers = { host = "x" }, body = body, upstream = { t.fail(500) }, no_shake = true }
+      assert.equal(wanted, x.upstream[1].raw:find("thought_signature", 1, true) ~= nil)
     end
   end)
 

@@ -29,6 +29,8 @@ struct failure {
     bool headers_sent;
 };
 void failure_free(struct failure *f);
+/* The model service's own word for what it found wrong and the field that it names, where they are such; without secrets. NULL: not told. */
+void failure_set_upstream(struct failure *f, const char *code, const char *param);
 void failure_set(struct failure *f, int status, const char *code, const char *message);   /* frees what was there; the rest becomes neutral */
 
 /* An answer in steps: what a rare event means, as the dialect's event(event, out) says it, or a reply of blocks. */

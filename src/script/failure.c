@@ -78,6 +78,8 @@ static int error_entry(lua_State *L)                   /* (job) */
     exchange_push_ctx(L, job->x, job->entry->policy);
     exchange_push_failure(L, f);
     lua_call(L, 15, 5);                                /* job status code message type retry_after */
+    if (!lua_isnil(L, 3) || !lua_isnil(L, 4))          /* the hook says it in its own words */
+        failure_set_upstream(f, NULL, NULL);
     if (lua_isinteger(L, 2))
         f->status = (int)lua_tointeger(L, 2);
     take_text(L, 3, &f->code);

@@ -103,7 +103,7 @@ static int json_raw(lua_State *L)                      /* sluice.json.raw(text) 
     const char *text = luaL_checklstring(L, 1, &len);
 
     if (!utf8_valid(text, len) || !json_valid(text, len))
-        return luaL_argerror(L, 1, "it is not the JSON of one value");
+        return luaL_argerror(L, 1, "it is not the JSON of one value, or is nested too deeply");
     lua_settop(L, 1);
     if (memchr(text, '\n', len) || memchr(text, '\r', len)) {
         push_on_one_line(L, text, len);                /* text line */

@@ -1,4 +1,5 @@
 /* Failures, and what a hook's result means. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,33 @@ void failure_set(struct failure *f, int status, const char *code, const char *me
     f->message = new_message;
     f->kind = "gateway";
     f->retry_after = -1;
+}
+
+#define UPSTREAM_CODE_MAX 64
+#define UPSTREAM_PARAM_MAX 200
+
+/* NULL where it is no word of that length (with ' ' in `also`: several words). */
+static char *short_word(const char *s, size_t most, const char *also)
+{
+    char *word;
+
+    if (!s)
+        return NULL;
+    word = clean(s);
+    for (size_t i = 0; word[i]; i++)
+        if (i >= most || !(isalnum((unsigned char)word[i]) || strchr(also, word[i]))) {
+            free(word);
+            return NULL;
+        }
+    return word;
+}
+
+void failure_set_upstream(struct failure *f, const char *code, const char *param)
+{
+    free(f->upstream_code);
+    free(f->upstream_param);
+    f->upstream_code = short_word(code, UPSTREAM_CODE_MAX, "_-.");
+    f->upstream_param = short_word(param, UPSTREAM_PARAM_MAX, "_-.[]/ ");
 }
 
 void verdict_free(struct verdict *v)

@@ -70,8 +70,7 @@ void stream_fail(struct stream *s, enum reason why)
         f.kind = text->kind;
         f.upstream_status = s->upstream_status;
         f.type = s->said.type ? mem_string(s->said.type) : NULL;
-        f.upstream_code = s->said.code ? mem_string(s->said.code) : NULL;
-        f.upstream_param = s->said.param ? mem_string(s->said.param) : NULL;
+        failure_set_upstream(&f, s->said.code, s->said.param);
     }
     if (why == REASON_BAD_STATUS && s->upstream_status >= 500) {
         free(f.message);

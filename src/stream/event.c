@@ -30,6 +30,18 @@ static const struct json_token *token(const struct found *f, enum place p)
 }
 
 static bool is_there(const struct json_token *t) { return t->kind != JSON_ERROR && t->kind != JSON_NULL; }
+/* Some send an empty list beside each text. */
+static bool has_items(const struct json_token *t)
+{
+    size_t at = 1;
+
+    if (t->kind != JSON_ARRAY)
+        return is_there(t);
+    while (at < t->len && strchr(" \t\r\n", t->bytes[at]))
+        at++;
+    return at < t->len && t->bytes[at] != ']';
+}
+
 static bool has_text(const struct json_token *t) { return t->kind == JSON_STRING && t->len > 0; }
 
 /* NULL: a kind that says nothing to us. */
@@ -61,6 +73,15 @@ static int64_t whole_number(const struct json_token *t, int64_t absent)
     if (t->kind == JSON_NUMBER && t->len == 1)         /* mostly */
         return *t->bytes - '0';
     return t->kind == JSON_NUMBER ? strtoll(t->bytes, NULL, 10) : absent;
+}
+
+#define TOKENS_MAX ((int64_t)1 << 53)                  /* sums of counts stay numbers */
+
+static int64_t count_of(const struct json_token *t, int64_t absent)
+{
+    int64_t n = whole_number(t, absent);
+
+    return n > TOKENS_MAX ? TOKENS_MAX : n;
 }
 
 /* Nobody asked for so many choices: what it says is nobody's. */
@@ -121,11 +142,11 @@ static void set_finish(struct stream *s, unsigned choice, const char *bytes, siz
 
 static void read_usage(struct stream *s, const struct found *f)
 {
-    s->usage.input = whole_number(token(f, PLACE_USAGE_IN), s->usage.input);
-    s->usage.output = whole_number(token(f, PLACE_USAGE_OUT), s->usage.output);
-    s->usage.cached = whole_number(token(f, PLACE_USAGE_CACHED), s->usage.cached);
-    s->usage.reasoning = whole_number(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
-    s->usage.cache_written = whole_number(token(f, PLACE_USAGE_CACHE_WRITTEN), s->usage.cache_written);
+    s->usage.input = count_of(token(f, PLACE_USAGE_IN), s->usage.input);
+    s->usage.output = count_of(token(f, PLACE_USAGE_OUT), s->usage.output);
+    s->usage.cached = count_of(token(f, PLACE_USAGE_CACHED), s->usage.cached);
+    s->usage.reasoning = count_of(token(f, PLACE_USAGE_REASONING), s->usage.reasoning);
+    s->usage.cache_written = count_of(token(f, PLACE_USAGE_CACHE_WRITTEN), s->usage.cache_written);
 }
 
 /* ---- an event whose bytes pass as they are */
@@ -204,7 +225,7 @@ static size_t count_chars(const struct json_token *t)
 static enum source_got read_passing(struct stream *s, const struct found *f, const char *data, size_t len, enum reason *why)
 {
     bool text = has_text(token(f, PLACE_CONTENT)) || has_text(token(f, PLACE_REASONING)) || has_text(token(f, PLACE_REFUSAL));
-    bool tool = is_there(token(f, PLACE_TOOLS)) || has_text(token(f, PLACE_TOOL_ARGUMENTS));
+    bool tool = has_items(token(f, PLACE_TOOLS)) || has_text(token(f, PLACE_TOOL_ARGUMENTS));
     int64_t choice = whole_number(token(f, PLACE_CHOICE), 0);
 
     if (!may_pass(data, len)) {
@@ -232,7 +253,7 @@ static void apply_usage(struct stream *s, const int64_t usage[5])
 
     for (int i = 0; i < 5; i++)
         if (usage[i] >= 0)
-            *to[i] = usage[i];
+            *to[i] = usage[i] > TOKENS_MAX ? TOKENS_MAX : usage[i];
 }
 
 /* What the model says of its own failure, for the log. */
@@ -281,8 +302,13 @@ static bool apply(struct stream *s, const struct event_op *op, enum reason *why)
         *why = REASON_EVENT_TOO_LARGE;
         return logprobs_add(s, choice, op->channel, op->text.data, op->text.len) == 0;
     case OP_SIGNATURE:
-        if (!s->signs || op->text.len == 0)
+        if (!s->signs)
             return true;
+        if (op->text.len == 0) {
+            if (s->choices[choice].in_block && s->choices[choice].block == CHANNEL_REASONING)
+                piece_block_end(s, choice);
+            return true;
+        }
         buf_append(&s->texts, op->text.data, op->text.len);
         piece_signature(s, choice, off);
         return true;
@@ -372,7 +398,7 @@ static bool is_done_mark(const struct stream *s, const char *data, size_t len)
 /* Else its logprobs are of thoughts or of a call, too, which policies of other channels judge. */
 static bool is_text_alone(const struct found *f)
 {
-    return !has_text(token(f, PLACE_REASONING)) && !is_there(token(f, PLACE_TOOLS)) && !is_there(token(f, PLACE_TOOL_ARGUMENTS));
+    return !has_text(token(f, PLACE_REASONING)) && !has_items(token(f, PLACE_TOOLS)) && !is_there(token(f, PLACE_TOOL_ARGUMENTS));
 }
 
 static enum source_got read_hot(struct stream *s, const struct found *f, enum reason *why)
@@ -382,7 +408,7 @@ static enum source_got read_hot(struct stream *s, const struct found *f, enum re
 
     if (!is_known(s, number))
         return SOURCE_PIECES;
-    if (is_there(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
+    if (has_items(token(f, PLACE_TOOLS)) || is_there(token(f, PLACE_TOOL_ARGUMENTS))) {
         piece_of_call(s);
         s->choices[choice].called = !s->tools_wanted;
         if (s->tools_wanted && (tools_read(s, choice, token(f, PLACE_TOOLS)) != 0 ||
@@ -477,7 +503,7 @@ int event_peek(struct stream *s, const struct model *m, const char *data, size_t
         return -1;
     if (is_rare(d, &f))
         return peek_rare(s, m, data, len);
-    return has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)) || is_there(token(&f, PLACE_TOOLS)) ||
+    return has_text(token(&f, PLACE_CONTENT)) || has_text(token(&f, PLACE_REASONING)) || has_text(token(&f, PLACE_REFUSAL)) || has_items(token(&f, PLACE_TOOLS)) ||
            has_text(token(&f, PLACE_TOOL_ARGUMENTS));
 }
 

@@ -268,6 +268,7 @@ void hedge_takes_over(struct stream *s, enum reason why)
     s->pass = r.pass;
     s->document = r.document;
     s->logprobs = r.logprobs;
+    s->logprobs_held = s->logprobs && logprobs_are_held(s);
     s->signs = r.signs;
     source_choices(s, r.n);
     s->usage_wanted = r.pass && exchange_wants_usage(&s->exchange);

@@ -203,6 +203,7 @@ struct stream {
     const char *event_name;                            /* of the event that is being read; "": none */
     bool usage_wanted;                                 /* passing: the client asked for events that tell only usage, or need not ask */
     bool logprobs;                                     /* the client and the policies want them */
+    bool logprobs_held;                                /* policies look at what they tell of */
     size_t logprobs_waiting;                           /* bytes of them */
     bool signs;                                        /* front and provider speak the same, so that signatures of reasoning are told */
     struct kept_head head;                             /* the response hooks have not seen it */
@@ -431,6 +432,8 @@ int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const 
 void logprobs_event(struct stream *s);                 /* another event is read */
 void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len);   /* so much text came */
 const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len);   /* ... and leaves: what leaves with it, a comma between two; NULL: nothing */
+void logprobs_unsaid(struct stream *s);                /* a thought, a call, or the end of the try came: tokens that wait for their text were of that */
+bool logprobs_are_held(const struct stream *s);        /* whether policies look at anything that they may tell of */
 void logprobs_free(struct choice *c);
 const char *logprobs_changed_by(const struct stream *s);               /* the policy whose filter may change the text that they tell of; NULL: none */
 

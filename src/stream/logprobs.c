@@ -4,7 +4,9 @@
  *
  *     event -> logprobs_add: waits for the end of the text that came with it -> logprobs_leave, when that text leaves -> answer.c
  *
- * What came without text (half a character, or text that the model's server still holds) waits for the text that follows. What was stopped is not told.
+ * Where nobody looks at any text or call, tokens leave as they came. Else they are held to the text: an event may tell tokens of what its server still holds
+ * back, or makes a call or a thought of, and no check has seen that. Each token then stands for as many bytes of text as it has, behind those before it and
+ * behind the text that came before it, and leaves with the last of these; what stands for no text as its block ends, or was stopped, is not told.
  *
  * Every number of a token is the model's own text; a token is made valid UTF-8, as all text is.
  */
@@ -19,12 +21,13 @@
 #define WAITING_MAX ((size_t)8 << 20)                  /* bytes of one stream that wait for their text */
 
 struct batch {                                         /* the tokens of one event */
-    size_t text_end;                                   /* so much text must have left */
+    size_t text_end;                                   /* so much text must have left; 0: it goes with the next */
     size_t end;                                        /* in `waiting` */
 };
 
 struct row {                                           /* of one channel */
     size_t came, left;                                 /* bytes of its text */
+    size_t told_for;                                   /* so much of it its tokens stand for */
     bool fresh;                                        /* some came with this event */
     struct buf waiting;                                /* items, a comma between two */
     struct batch *batches;
@@ -168,11 +171,40 @@ static void put_top(struct buf *out, const struct json_token *list)
 
 /* ---- the queue */
 
-static void put_list(struct buf *out, const char *list, size_t len)
+static size_t count_numbers(const struct json_token *list)
+{
+    struct json_reader r;
+    struct json_token t;
+    size_t n = 0;
+
+    json_open(&r, list->bytes, list->len);
+    json_next(&r, &t);
+    while (json_next(&r, &t) == JSON_NUMBER)
+        n++;
+    return n;
+}
+
+/* Bytes of text that it stands for. Half a character that tells no bytes, or tells them as "\\xf0\\x9f", is taken for one. */
+static size_t bytes_of(const struct item *e)
+{
+    struct buf token = BUF_EMPTY;
+    size_t n;
+
+    if (e->bytes.kind == JSON_ARRAY)
+        return count_numbers(&e->bytes);
+    read_token(&token, &e->token);
+    n = !is_whole(&token) || (token.len >= 4 && memmem(token.data, token.len, "\\x", 2)) ? 1 : token.len;
+    buf_free(&token);
+    return n;
+}
+
+/* Returns the bytes of text that its items stand for. */
+static size_t put_list(struct buf *out, const char *list, size_t len)
 {
     struct json_reader r;
     struct json_token t;
     struct item e;
+    size_t n = 0;
 
     json_open(&r, list, len);
     json_next(&r, &t);
@@ -184,22 +216,36 @@ static void put_list(struct buf *out, const char *list, size_t len)
         if (e.top.kind == JSON_ARRAY)
             put_top(out, &e.top);
         buf_puts(out, "]}");
+        n += bytes_of(&e);
     }
+    return n;
+}
+
+/* Where a batch of so many bytes ends in its text. */
+static size_t text_end(const struct stream *s, struct row *r, size_t bytes)
+{
+    if (!s->logprobs_held)
+        return r->fresh ? r->came : 0;
+    if (r->fresh)
+        r->told_for = r->told_for + bytes > r->came ? r->told_for + bytes : r->came;
+    else
+        r->told_for = (r->told_for > r->came ? r->told_for : r->came) + bytes;
+    return r->told_for;
 }
 
 int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len)
 {
     struct row *r = row_of(s, choice, channel);
-    size_t before;
+    size_t before, bytes;
 
     if (!r)
         return 0;
     before = r->waiting.len;
-    put_list(&r->waiting, list, len);
+    bytes = put_list(&r->waiting, list, len);
     if (r->waiting.len == before)
         return 0;
     r->batches = mem_resize(r->batches, (r->n + 1) * sizeof *r->batches);
-    r->batches[r->n++] = (struct batch){ .text_end = r->came + !r->fresh, .end = r->waiting.len };
+    r->batches[r->n++] = (struct batch){ .text_end = text_end(s, r, bytes), .end = r->waiting.len };
     s->logprobs_waiting += r->waiting.len - before;
     return s->logprobs_waiting > WAITING_MAX ? -1 : 0;
 }
@@ -235,21 +281,55 @@ static void take(struct stream *s, struct row *r, size_t n, struct buf *to)
         r->batches[i].end -= end + comma;
 }
 
+static void forget(struct stream *s, struct row *r)
+{
+    s->logprobs_waiting -= r->waiting.len;
+    r->waiting.len = 0;
+    r->n = 0;
+    r->told_for = r->came;
+}
+
 const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len)
 {
     struct row *r = row_of(s, p->choice, p->channel);
+    bool last = p->kind == PIECE_LAST;
+    struct buf *leaving;
     size_t n = 0;
 
     if (!r || s->stop.kind == VERDICT_STOP)            /* then the words behind the text are the policy's, and the rest is withheld */
         return NULL;
     r->left += len;
-    while (n < r->n && (r->batches[n].text_end <= r->left || (p->kind == PIECE_LAST && r->left == r->came)))
+    while (n < r->n && (r->batches[n].text_end ? r->batches[n].text_end <= r->left : len > 0 || last))
         n++;
-    if (n == 0)
-        return NULL;
-    s->choices[p->choice].logprobs->leaving.len = 0;
-    take(s, r, n, &s->choices[p->choice].logprobs->leaving);
-    return &s->choices[p->choice].logprobs->leaving;
+    leaving = &s->choices[p->choice].logprobs->leaving;
+    leaving->len = 0;
+    if (n > 0)
+        take(s, r, n, leaving);
+    if (last)
+        forget(s, r);
+    return n > 0 ? leaving : NULL;
+}
+
+/* Tokens whose text has not come. */
+static void forget_unsaid(struct stream *s, struct row *r)
+{
+    while (r->n > 0 && (r->batches[r->n - 1].text_end > r->came || r->batches[r->n - 1].text_end == 0)) {
+        size_t from = --r->n > 0 ? r->batches[r->n - 1].end : 0;
+
+        s->logprobs_waiting -= r->waiting.len - from;
+        r->waiting.len = from;
+    }
+    r->told_for = r->came;
+}
+
+void logprobs_unsaid(struct stream *s)
+{
+    for (unsigned i = 0; s->logprobs && i < s->n_choices; i++) {
+        if (!s->choices[i].logprobs)
+            continue;
+        forget_unsaid(s, &s->choices[i].logprobs->content);
+        forget_unsaid(s, &s->choices[i].logprobs->refusal);
+    }
 }
 
 static void free_row(struct row *r)
@@ -270,6 +350,14 @@ void logprobs_free(struct choice *c)
 }
 
 /* ---- with filters */
+
+bool logprobs_are_held(const struct stream *s)
+{
+    for (size_t i = 0; i < s->route->n_filters; i++)
+        if (s->route->filters[i].kind != FILTER_SHADOW)
+            return true;
+    return s->route->n_hooks[HOOK_TOOL_CALL] > 0;
+}
 
 const char *logprobs_changed_by(const struct stream *s)
 {

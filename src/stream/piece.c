@@ -51,6 +51,7 @@ void piece_useful(struct stream *s)
 void piece_of_call(struct stream *s)
 {
     piece_useful(s);
+    logprobs_unsaid(s);
     continue_not(s);
 }
 
@@ -76,6 +77,8 @@ void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off)
     enter_block(s, choice, c);
     piece_add(s, PIECE_TEXT, choice, c, off, len);
     logprobs_text(s, choice, c, len);
+    if (c == CHANNEL_REASONING)
+        logprobs_unsaid(s);
     if (s->signs && c == CHANNEL_REASONING)
         s->choices[choice].came = print_of(s->choices[choice].came, s->texts.data + off, len);
     piece_of_text(s);

@@ -224,6 +224,7 @@ void source_start(struct stream *s)
         source_choices(s, want.n);
     s->pass = want.pass;
     s->logprobs = want.logprobs && !want.pass;
+    s->logprobs_held = s->logprobs && logprobs_are_held(s);
     s->signs = want.same && !want.pass;
     s->document = !want.stream || s->front->operation == OPERATION_EMBED;
     s->usage_wanted = want.pass && exchange_wants_usage(&s->exchange);
@@ -403,6 +404,7 @@ void source_free(struct stream *s)
 void source_renew(struct stream *s)
 {
     source_stop(s);
+    logprobs_unsaid(s);
     free_upstream(s);
     sse_init(&s->reader, 0);
     pieces_begin(s);

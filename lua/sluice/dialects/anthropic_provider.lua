@@ -59,6 +59,7 @@ function BLOCKS.text(block, out)
 end
 
 function BLOCKS.thinking(block, out)
+  out:signature ""                                        -- the one before it, if it is not signed, ends all the same
   if type(block.thinking) == "string" and block.thinking ~= "" then out:text("reasoning", block.thinking) end
   if text(block.signature) and block.signature ~= "" then out:signature(block.signature) end
 end

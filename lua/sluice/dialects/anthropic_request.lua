@@ -154,7 +154,7 @@ end
 
 local ORDER = { "model", "max_tokens", "stream", "system", "messages", "tools", "tool_choice" }
 
--- The body, whether its messages say something else than those that a client of Anthropic's sent; or nil and the refusal. A param that OpenAI does not know
+-- The body, which of its messages say something else than those that a client of Anthropic's sent (a set, or nil); or nil and the refusal. A param that OpenAI does not know
 -- is Anthropic's (top_k, container ...) or nobody's: Anthropic refuses the latter by name.
 local function body_of(req, model)
   local params, options = req.params, model.options or {}
@@ -208,7 +208,7 @@ function M.request(req, model)
     ["anthropic-beta"] = betas(shared.table(model.options).beta or {}, shared.table(req.params.anthropic).betas or {}),
     ["x-api-key"] = model.key,
   }
-  return { path = "/messages", headers = headers, body = body, anew = anew and { messages = true } or nil }
+  return { path = "/messages", headers = headers, body = body, anew = anew and { messages = anew } or nil }
 end
 
 return M

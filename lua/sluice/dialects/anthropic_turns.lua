@@ -216,7 +216,8 @@ function ROLES.assistant(message, place, turns)
   local blocks, no = assistant(message, place)
   if not blocks then return no end
   turns:say("assistant", blocks, compact(blocks, message.content))
-  turns.unsigned, turns.any_unsigned = no, turns.any_unsigned or no
+  local turn = turns[#turns]
+  if turn and no then turn.unsigned = true end
 end
 
 function ROLES.tool(message, place, turns)
@@ -229,17 +230,32 @@ end
 
 local THOUGHT = shared.set { "thinking", "redacted_thinking" }
 
--- Is this a tool's turn within an answer whose thinking is not here? A client that thinks in OpenAI's words keeps none, and one of Anthropic's words may
--- have been told some without a signature.
+-- Is this a tool's turn within an answer whose thinking is not here? The answer began behind the last turn that was more than results. A client that thinks in
+-- OpenAI's words keeps none, and one of Anthropic's words may have been told some without a signature.
 function Turns:forgot(keeps_thoughts)
-  local last, before = self[#self], self[#self - 1]
-  if not before or before.role ~= "assistant" or #last.results == 0 then return false end
-  if before.blocks[1] and THOUGHT[before.blocks[1].type] then return false end
-  return not keeps_thoughts or self.unsigned == true
+  local first = #self
+  while self[first] and self[first].role == "user" and #self[first].results > 0 and #self[first].blocks == 0 and self[first - 1] and self[first - 1].role == "assistant" do
+    first = first - 2
+  end
+  local began = self[first + 1]
+  if first == #self or (began.blocks[1] and THOUGHT[began.blocks[1].type]) then return false end
+  return not keeps_thoughts or began.unsigned == true
+end
+
+-- { [position] = true } of turns without a thought that the client said; nil: there is none.
+function Turns:unsigned()
+  local out
+  for i, turn in ipairs(self) do
+    if turn.unsigned then
+      out = out or {}
+      out[i] = true
+    end
+  end
+  return out
 end
 
 -- The value of `system` (a text, a list of blocks or nil), the list of turns, nil, whether thoughts are missing that Anthropic wants to see while it thinks, and
--- whether any were left out; or nil, nil and the refusal. keeps_thoughts: the client can say them.
+-- in which turns some were left out, a set; or nil, nil and the refusal. keeps_thoughts: the client can say them.
 function M.turns(messages, keeps_thoughts)
   local turns, system = setmetatable({}, Turns), {}
   for i, message in ipairs(messages) do
@@ -252,7 +268,7 @@ function M.turns(messages, keeps_thoughts)
   end
   local text, forgot = system.text, turns:forgot(keeps_thoughts)
   system.text = nil
-  return text or (#system > 0 and sluice.json.array(system) or nil), turns:list(), nil, forgot, turns.any_unsigned
+  return text or (#system > 0 and sluice.json.array(system) or nil), turns:list(), nil, forgot, turns:unsigned()
 end
 
 return M

@@ -63,9 +63,10 @@ end
 -- Google's { token, tokenId, logProbability } as OpenAI's.
 local function tokens_of(list)
   local out = {}
-  for i, v in ipairs(object(list)) do
-    local token = object(v)
-    out[i] = { token = text(token.token) or "", logprob = tonumber(token.logProbability) or 0 }
+  for _, v in ipairs(object(list)) do
+    local token, logprob = object(v).token, object(v).logProbability
+    if logprob == nil then logprob = 0 end               -- Google leaves a zero out
+    if text(token) and type(logprob) == "number" then out[#out + 1] = { token = token, logprob = logprob } end
   end
   return out
 end

@@ -77,7 +77,7 @@ local function told_choice(c, out)
   for _, channel in ipairs { "reasoning", "content", "refusal" } do
     if pieces[channel] then out:text(channel, pieces[channel], choice) end
   end
-  local logprobs = pieces.reasoning == nil and common.given(delta.tool_calls) == nil and table_of(c.logprobs) or {}      -- else they are of more than the text
+  local logprobs = pieces.reasoning == nil and next(table_of(delta.tool_calls)) == nil and table_of(c.logprobs) or {}      -- else they are of more than the text
   for _, channel in ipairs { "content", "refusal" } do
     if json.is_array(logprobs[channel]) then out:logprobs(channel, logprobs[channel], choice) end
   end
@@ -152,10 +152,29 @@ end
 -- Without what is kept for one provider alone (anthropic.lua, responses_read.lua). What OpenAI's own clients say is theirs, whatever its name.
 local function plain(req, list) return req.dialect == "openai" and list or shared.plain(list, "anthropic") end
 
-local function messages_of(req)
-  local messages = plain(req, req.messages)
-  for _, name in ipairs { "encrypted_reasoning", "kept" } do messages = req.dialect == "openai" and messages or shared.plain(messages, name) end
-  return json.array(messages)
+-- Google's own endpoint wants it back (openai_front.lua), OpenAI's refuses it.
+local function is_openai(model) return (model.url or ""):find "^https://api%.openai%.com" ~= nil or (model.options or {}).azure ~= nil end
+
+-- A thought behind which nothing was said is no message there.
+local function only_thought(m) return type(m) == "table" and m.role == "assistant" and m.content == nil and m.tool_calls == nil and m.refusal == nil end
+
+-- The messages, and which of them say something else than a client of the same dialect wrote: a set, or nil.
+local function messages_of(req, model)
+  local messages, anew = plain(req, req.messages), nil
+  if is_openai(model) then messages = shared.plain(messages, "extra_content") end
+  for i, m in ipairs(messages) do
+    if m ~= req.messages[i] then
+      anew = anew or {}
+      anew[i] = true
+    end
+  end
+  if req.dialect ~= "responses" then return json.array(messages), anew end
+  for _, name in ipairs { "encrypted_reasoning", "kept", "instructions" } do messages = shared.plain(messages, name) end
+  local out = {}
+  for _, m in ipairs(messages) do
+    if not only_thought(m) then out[#out + 1] = m end
+  end
+  return json.array(out)
 end
 
 -- A file by its URL is the Responses API's.
@@ -183,11 +202,12 @@ function M.provider.request(req, model)
     for name, value in pairs(table_of(body.stream_options)) do options[name] = value end
     body.stream_options = options
   end
-  body.messages = messages_of(req)
+  local anew
+  body.messages, anew = messages_of(req, model)
   if req.tools then body.tools = json.array(plain(req, req.tools)) end
 
   local path, headers = address("/chat/completions", model, "text/event-stream")
-  return { path = path, headers = headers, body = json.order(body, ORDER) }
+  return { path = path, headers = headers, body = json.order(body, ORDER), anew = anew and { messages = anew } or nil }
 end
 
 -- ---- embeddings: its document goes to the client as it is

@@ -38,7 +38,9 @@ M.front.read = common.refusing(function(req)
   common.common(req, body, TAKEN)
   local logprobs = common.given(body.logprobs)
   if logprobs == nil then return end
-  if math.type(logprobs) ~= "integer" or logprobs < 0 then common.refuse "'logprobs' must be a whole number: so many tokens beside the one that was chosen" end
+  if math.type(logprobs) ~= "integer" or logprobs < 0 or logprobs > 5 then
+    common.refuse "'logprobs' must be a whole number from 0 to 5: so many tokens beside the one that was chosen"
+  end
   req.params.logprobs, req.params.top_logprobs = true, logprobs > 0 and logprobs or nil
 end)
 

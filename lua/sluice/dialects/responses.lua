@@ -148,10 +148,17 @@ local function said_of(m, at)
 end
 
 -- ---- items
+--
+-- input: { list =, anew = the positions of items that say something else than the client wrote: our front wrote them (encrypted reasoning with its id), or
+-- kept them }.
 
 local items = {}
 
-local function item(input, members) input[#input + 1] = json.order(members, { "type", "role", "call_id", "name" }) end
+local function item(input, members, ours)
+  local list = input.list
+  list[#list + 1] = json.order(members, { "type", "role", "call_id", "name" })
+  if ours then input.anew[#list] = true end
+end
 
 function items.user(m, at, input) item(input, { type = "message", role = m.role, content = input_of(m.content, at) }) end
 items.system, items.developer = items.user, items.user
@@ -165,25 +172,33 @@ function items.assistant(m, at, input)
   if thought then
     local summary = json.array {}
     if text(m.reasoning_content) then summary[1] = { type = "summary_text", text = m.reasoning_content } end
-    item(input, { type = "reasoning", id = thought.id, summary = summary, encrypted_content = thought.content })
+    item(input, { type = "reasoning", id = thought.id, summary = summary, encrypted_content = thought.content }, thought.ours or m.kept)
   end
   local parts = said_of(m, at)
-  if #parts > 0 then item(input, { type = "message", role = "assistant", content = parts }) end
+  if #parts > 0 then item(input, { type = "message", role = "assistant", content = parts }, m.kept) end
   for i, call in ipairs(table_of(m.tool_calls)) do
     local f = call["function"]
     if type(f) ~= "table" then unsupported(("%s.tool_calls[%d]"):format(at, i - 1)) end
-    item(input, { type = "function_call", call_id = call.id, name = f.name, arguments = f.arguments })
+    item(input, { type = "function_call", call_id = call.id, name = f.name, arguments = f.arguments }, m.kept)
   end
 end
 
 function items.tool(m, at, input) item(input, { type = "function_call_output", call_id = m.tool_call_id, output = input_of(m.content or "", at) }) end
 
--- The first message, if it is the system's, is what this API calls instructions.
-local function input_and_instructions(messages)
-  local input, instructions = json.array {}, nil
+-- What this API calls instructions: for its own clients what they call so, else the first message, if it is the system's.
+local function is_instructions(m, i, n, same)
+  if type(m.content) ~= "string" then return false end
+  if same then return m.instructions == true end
+  return i == 1 and n > 1 and m.role == "system"
+end
+
+-- The input, the instructions, and which items of the input say something else than the client wrote (true: all may).
+local function input_of_messages(messages, same)
+  local input, instructions, all = { list = json.array {}, anew = {} }, nil, false
   for i, m in ipairs(messages) do
     local at = ("messages[%d]"):format(i - 1)
-    if i == 1 and #messages > 1 and m.role == "system" and type(m.content) == "string" then
+    all = all or m.kept == "before"
+    if not instructions and is_instructions(m, i, #messages, same) then
       instructions = m.content
     else
       local add = items[m.role]
@@ -191,15 +206,7 @@ local function input_and_instructions(messages)
       add(m, at, input)
     end
   end
-  return input, instructions
-end
-
--- Whether an item of the client's input says something else than it must say upstream: our front wrote it, or kept it.
-local function holds_ours(messages)
-  for _, m in ipairs(messages) do
-    if table_of(m).kept == true or table_of(table_of(m).encrypted_reasoning).ours then return true end
-  end
-  return false
+  return input.list, instructions, all or next(input.anew) ~= nil and input.anew or nil
 end
 
 -- ---- tools, params
@@ -312,18 +319,20 @@ local ORDER = { "model", "stream", "instructions", "input" }
 local function make_request(req, model)
   local own = shared.only_anthropic(req)
   if own then unsupported(own) end
-  local body, messages = { model = model.model, stream = true }, req.messages
-  if req.dialect ~= "responses" then                     -- what is kept upstream is for clients of this API, who say themselves whether it is
+  local body, messages, same = { model = model.model, stream = true }, req.messages, req.dialect == "responses"
+  if not same then                                       -- what is kept upstream is for clients of this API, who say themselves whether it is
     body.store = false
-    messages = shared.plain(messages, "item_reference")
+    for _, name in ipairs { "item_reference", "encrypted_reasoning", "kept" } do messages = shared.plain(messages, name) end
     if common.given(req.params.previous_response_id) ~= nil then unsupported "previous_response_id" end
   end
   put_params(body, req.params)
-  body.input, body.instructions = input_and_instructions(messages)
+  local anew
+  body.input, body.instructions, anew = input_of_messages(messages, same)
   if req.tools then body.tools = tools_of(req.tools) end
   local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
   if model.key then headers["Authorization"] = { "Bearer ", model.key } end
-  return { path = "/responses", headers = headers, body = json.order(body, ORDER), anew = holds_ours(req.messages) and { input = true } or nil }
+  return { path = "/responses", headers = headers, body = json.order(body, ORDER),
+    anew = anew and { input = anew, previous_response_id = anew == true } or nil }
 end
 
 M.provider.request = common.refusing(make_request)

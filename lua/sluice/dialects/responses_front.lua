@@ -52,7 +52,7 @@ local function reason_of(answer) return REASONS[(answer.finish or {})[0]] end
 
 -- Of an answer that is kept, ids are hard to guess.
 local function id_of(answer)
-  if kept.keeps(answer.request) then answer.secret = answer.secret or kept.secret() end
+  if kept.keeps(answer) then answer.secret = answer.secret or kept.secret() end
   return answer.id .. (answer.secret or "")
 end
 
@@ -63,7 +63,7 @@ local function response(answer, status, output, failure)
     id = "resp_" .. id_of(answer), object = "response", created_at = answer.created, status = status, background = false, error = or_null(failure),
     incomplete_details = reason and { reason = reason } or json.null, instructions = json.null, max_output_tokens = or_null(p.max_completion_tokens or p.max_tokens),
     model = answer.model, output = json.array(output), parallel_tool_calls = p.parallel_tool_calls ~= false, previous_response_id = json.null,
-    reasoning = { effort = or_null(p.reasoning_effort), summary = or_null(p.reasoning_summary) }, store = kept.keeps(answer.request),
+    reasoning = { effort = or_null(p.reasoning_effort), summary = or_null(p.reasoning_summary) }, store = kept.keeps(answer),
     temperature = or_null(p.temperature), text = { format = format_of(p.response_format), verbosity = p.verbosity }, tool_choice = choice_of(p.tool_choice),
     tools = json.array {}, top_p = or_null(p.top_p), truncation = p.truncation or "disabled",
     usage = usage_of(status ~= "in_progress" and status ~= "failed" and answer.usage or nil), user = or_null(p.user), metadata = p.metadata or {},
@@ -215,7 +215,7 @@ end
 function M.finish(answer)
   local out = close_message(answer)
   local status = reason_of(answer) and "incomplete" or "completed"
-  kept.keep(answer.request, "resp_" .. id_of(answer), answer.output)
+  kept.keep(answer, "resp_" .. id_of(answer), answer.output)
   return out .. event(answer, "response." .. status, { response = response(answer, status, answer.output) })
 end
 
@@ -253,7 +253,7 @@ function M.whole(answer)
       end
     end
   end
-  kept.keep(answer.request, "resp_" .. id_of(answer), output)
+  kept.keep(answer, "resp_" .. id_of(answer), output)
   return response(answer, status, output)
 end
 

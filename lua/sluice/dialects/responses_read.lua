@@ -1,7 +1,7 @@
 -- A request of OpenAI's Responses API becomes messages, tools and params as chat completions know them.
 --
 -- input items          message; function_call and reasoning go into the assistant's message that they belong to; function_call_output is a tool's message.
--- instructions         the first message, role system
+-- instructions         the first message, role system (and instructions = true, for a provider of this API)
 -- max_output_tokens    max_completion_tokens
 -- reasoning            reasoning_effort, reasoning_summary
 -- text                 response_format, verbosity
@@ -132,13 +132,13 @@ end
 -- `kept` tells the provider of the same API that the client's own words do not say it (responses.lua).
 local function read_item(item, at, messages, reader)
   common.object(item, at)
-  local kind = may(common.text, item.type, at .. ".type") or "message"
+  local kind = may(common.text, item.type, at .. ".type") or (item.role == nil and type(item.id) == "string" and "item_reference") or "message"
   if kind == "item_reference" then
     local id = common.text(item.id, at .. ".id")
     local found = reader:item(id)
     if not found then messages[#messages + 1] = { role = "assistant", item_reference = { id = id, at = at } } return end
     items[found.type](found, at, messages)
-    messages[#messages].kept = true
+    messages[#messages].kept = messages[#messages].kept or true
     return
   end
   local read = items[kind]
@@ -151,7 +151,7 @@ local function messages_of(input, before, reader)
   if type(input) == "string" then input = json.array { { role = "user", content = input } } end
   local messages = {}
   for i, item in ipairs(before or {}) do read_item(item, ("previous_response_id[%d]"):format(i - 1), messages, reader) end
-  for _, message in ipairs(messages) do message.kept = true end
+  for _, message in ipairs(messages) do message.kept = "before" end
   for i, item in ipairs(common.list(input, "input", "a text or a list of items")) do read_item(item, ("input[%d]"):format(i - 1), messages, reader) end
   -- A reasoning item behind which nothing came.
   local last = messages[#messages]
@@ -222,10 +222,11 @@ return common.refusing(function(req)
   local reader = kept.reader(req, function()
     refuse("what 'previous_response_id' and items refer to is more than a request may hold: send the conversation anew, or less of it", "conversation_too_long")
   end)
-  local before = previous and reader:before(previous)
+  local before, further
+  if previous then before, further = reader:before(previous) end
   req.messages = messages_of(body.input, before, reader)
   local instructions = may(common.text, body.instructions, "instructions")
-  if instructions then table.insert(req.messages, 1, { role = "system", content = instructions }) end
+  if instructions then table.insert(req.messages, 1, { role = "system", content = instructions, instructions = true }) end
   req.tools = tools_of(may(common.list, body.tools, "tools"))
 
   common.common(req, body, TAKEN)
@@ -233,7 +234,7 @@ return common.refusing(function(req)
   local params = req.params
   local reasoning = may(common.object, body.reasoning, "reasoning") or {}
   local text = may(common.object, body.text, "text") or {}
-  if not before then params.previous_response_id = previous end
+  params.previous_response_id = further                   -- what is not here may be at a provider of this API
   params.max_completion_tokens = common.given(body.max_output_tokens)
   params.reasoning_effort = may(common.text, reasoning.effort, "reasoning.effort")
   params.reasoning_summary = may(common.text, reasoning.summary, "reasoning.summary") or may(common.text, reasoning.generate_summary, "reasoning.generate_summary")

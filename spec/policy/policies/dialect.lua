@@ -30,6 +30,7 @@ end
 local function request(want, make)
   local req = want.body and calls.read { dialect = want.front, body = want.body } or want.req
   if is_verdict(req) then return req end
+  if want.body then req.dialect = want.front end
   req.params = req.params or {}
   local before = json.encode(req)
   local made = make(req, want.model or { model = "m" })
