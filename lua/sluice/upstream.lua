@@ -63,14 +63,14 @@ local function as_text(x, req, ask, model, r, same, read, continues)
   if type(body) ~= "table" then error("the dialect's request returned no body", 0) end
   local sent = same and rawget(x[REQ], "body")
   if not sent then return host.json.encode(body) end
-  local was, anew = body, r.anew
+  local was, was_anew = body, r.anew
   local again = (x[ROUTE].touched or continues) and untouched(x, read)
   if again and (continues or said(req) ~= said(again)) then
     local other = ask(again, model)
-    was, anew = other.body, anew or other.anew
+    was, was_anew = other.body, other.anew
     if type(was) ~= "table" then was = {} end
   end
-  return fidelity.encode(body, was, sent, anew)
+  return fidelity.encode(body, was, sent, r.anew, was_anew)
 end
 
 -- A client that does not stream, and an answer that may pass as it is: it is asked for as one document.

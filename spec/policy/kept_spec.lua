@@ -268,6 +268,36 @@ return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, mod
     assert.is_nil(raw:find("item_reference", 1, true))
   end)
 
+  it("never sends an id of ours upstream, whatever policies make of the messages", function()
+    local rebuilt = pairs_of.gateway("responses", "policies = { P }", [[function P.prompt(req) local all = {}
+      for i, m in ipairs(req.messages) do all[i] = type(m.content) == "string" and not m.tool_calls and { role = m.role, content = m.content, tool_call_id = m.tool_call_id } or m end
+      req.messages = all end ]] .. LOOKS)
+    local first = response_of(post(rebuilt, ALICE, { input = "Hi", previous_response_id = "resp_theirs", stream = true }, recorded("responses", "plain")))
+    local called = response_of(post(rebuilt, ALICE, { input = "Hi", stream = true }, recorded("responses", "tools")))
+    local call
+    for _, item in ipairs(called.output) do
+      if item.type == "function_call" then call = item end
+    end
+    local input = { { role = "user", content = "Hi" }, { type = "item_reference", id = first.output[1].id }, { role = "user", content = "And?" }, { type = "item_reference", id = call.id },
+      { type = "function_call_output", call_id = call.call_id, output = "7" } }
+    for _, previous in ipairs { false, first.id } do
+      local raw = post(rebuilt, ALICE, { input = input, previous_response_id = previous or nil }, { t.fail(500) }).upstream[1].raw
+      assert.is_nil(raw:find("test-", 1, true), raw)
+      if previous then assert.is_truthy(raw:find('"previous_response_id":"resp_theirs"', 1, true), raw) end
+    end
+  end)
+
+  it("says anew only what was referred to", function()
+    local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
+    local first = response_of(post(looked, ALICE, { input = "Hi", stream = true }, recorded("responses", "plain")))
+    local own = '{"type":"function_call","id":"fc_x","call_id":"c","name":"f","arguments":"{}","status":"completed"}'
+    local body = '{"model":"public","input":[{"role":"user","content":"Hi"},{"type":"item_reference","id":"' .. first.output[1].id .. '"},' .. own
+      .. ',{"type":"function_call_output","call_id":"c","output":"7"}]}'
+    local raw = looked:ask({ method = "POST", path = PATH, headers = ALICE, body = body, upstream = { t.fail(500) }, no_shake = true }).upstream[1].raw
+    assert.is_truthy(raw:find(own, 1, true), raw)
+    assert.is_nil(raw:find("item_reference", 1, true))
+  end)
+
   it("tells a system message once", function()
     local looked = pairs_of.gateway("responses", "policies = { P }", LOOKS)
     for instructions, want in pairs { [false] = { nil, 2 }, [true] = { "Be brief.", 2 } } do

@@ -2,6 +2,7 @@
 -- and they exclude each other.
 local t = require "sluice.testing"
 local json = require "sluice.testing.json"
+local fuzz = require "spec.policy.fuzz"
 local pairs_of = require "spec.policy.pairs"
 
 local FRONTS = { "openai", "responses", "completions" }
@@ -196,7 +197,7 @@ describe("logprobs", function()
         local all = stream_of[provider](TOKENS)
         for _, stream in ipairs { true, false } do
           assert.same(wanted(front), tokens_of(front, ask(g, front, provider, stream, { all }), stream))
-          for at = 1, #all - 1, 7 do
+          for at = 1, #all - 1, 37 do
             assert.same(wanted(front), tokens_of(front, ask(g, front, provider, stream, { all:sub(1, at), all:sub(at + 1) }), stream), "cut at byte " .. at)
           end
         end
@@ -295,17 +296,18 @@ describe("logprobs", function()
   end)
 
   it("may be long: what ends a stream leaves them out, a document does not", function()
-    local tokens, top = {}, {}
+    local top = {}
     for i = 1, 20 do top[i] = { "token" .. i, -i } end
-    for i = 1, 1500 do tokens[i] = { token = " word" .. i, logprob = -0.5, top = top } end
     for _, front in ipairs(FRONTS) do
       for _, stream in ipairs { true, false } do
+        local long, tokens = front == "responses" and stream, {}
+        for i = 1, long and 1500 or 200 do tokens[i] = { token = " word" .. i, logprob = -0.5, top = top } end
         local x = ask(pairs_of.gateway("openai", "policies = { P }", LOOKS), front, "openai", stream, { stream_of.openai(tokens) })
         assert.is_nil(x.error)
-        if front == "responses" and stream then
+        if long then
           assert.is_truthy(pairs_of.streamed(x):find('"logprobs":[],"text":" word1 word2', 1, true))
         else
-          assert.equal(1500, #tokens_of(front, x, stream))
+          assert.equal(200, #tokens_of(front, x, stream))
         end
       end
     end
@@ -480,7 +482,12 @@ describe("logprobs and filters", function()
       { TOOLS, { text "Let me.", only "secret", call, text(" So", " So"), ends }, { " So" } },
       { 'function P.tool_call() return sluice.drop end', { only "secret", call, text("Well", "Well"), ends }, { "Well" } },
       { JUDGES:format "", { only "fine", only " secret", text "fine ", text "secret ", ends }, { "fine" } },
-      { JUDGES:format "", { text("fine ", "fine", " secret"), text "secret ", ends }, {} },
+      { JUDGES:format "", { text("fine ", "fine", " secret"), text "secret ", ends }, { "fine" } },
+      { JUDGES:format "", { text "Hello. ", text("Fine. ", "Fine. ", "secret"), text "secret. ", ends }, { "Fine. " } },
+      { TOOLS, { text("Hi. ", "Hi. "), call, only "Fine. ", text "Fine. ", ends }, { "Hi. ", "Fine. " } },
+      { TOOLS, { text "Hi ", 'data: {"choices":[{"index":0,"delta":{},"logprobs":{"content":[{"token":"secret","logprob":-1,"bytes":[]}]}}]}\n\n', call, ends }, {} },
+      { JUDGES:format "", { only "</think>", text("One. ", "One. "), text("Two. ", "Two. "), text("Three.", "\n\n", "Three."), ends }, { "One. ", "Two. ", "Three." } },
+      { JUDGES:format "", { only "a long one ", text "a lo", text "ng on", text("e xyz", "x", "yz"), ends }, { "a long one ", "x", "yz" } },
       { JUDGES:format "parallel = 3,", { only "fine", only " secret", text "fine secret ", ends }, {} },      -- the stop comes with the text before it
       { JUDGES:format "", { text("", "We"), text("We", "ll"), text("ll done. ", " done."), ends }, { "We", "ll", " done." } },
     } do
@@ -493,6 +500,43 @@ describe("logprobs and filters", function()
         assert.same(case[3], names)
       end
     end
+  end)
+
+  it("of many choices in one event are told of each", function()
+    local choices, last = {}, {}
+    for i = 0, 11 do
+      choices[i + 1] = { index = i, delta = { content = "b" .. i .. ". " }, logprobs = { content = { { token = "b" .. i .. ". ", logprob = -0.5, top_logprobs = {} } } } }
+      last[i + 1] = { index = i, delta = json.object {}, finish_reason = "stop" }
+    end
+    local g = gateway 'P.filter = { unit = "sentence", check = function() end }'
+    local x = ask(g, "openai", "openai", false, { data { choices = choices } .. data { choices = choices } .. data { choices = last } .. "data: [DONE]\n\n" }, { logprobs = true, n = 12 })
+    for i, c in ipairs(json.decode(x.body).choices) do
+      local names = {}
+      for k, v in ipairs(c.logprobs.content) do names[k] = v.token end
+      assert.same({ ("b%d. "):format(i - 1), ("b%d. "):format(i - 1) }, names)
+    end
+  end)
+
+  it("of one choice have nothing to do with another's", function()
+    local function event(choice, delta, ...)
+      local list = {}
+      for i, token in ipairs { ... } do list[i] = { token = token, logprob = -0.5, top_logprobs = {} } end
+      return data { choices = { { index = choice, delta = json.object(delta), logprobs = { content = list } } } }
+    end
+    local g = gateway 'P.filter = { unit = "sentence", check = function(text) if text:find "secret" then return sluice.stop { reason = "no" } end end }'
+    local x = ask(g, "openai", "openai", true, { event(1, {}, "Fine. "), event(0, { reasoning_content = "hm" }), event(1, { content = "Fine. " }, "secret"), event(1, { content = "secret. " }),
+      "data: [DONE]\n\n" }, { logprobs = true, n = 2 })
+    assert.is_nil(pairs_of.streamed(x):find('"token":"secret"', 1, true))
+    assert.is_truthy(pairs_of.streamed(x):find('"token":"Fine. "', 1, true))
+  end)
+
+  it("of Gemini stand with their own alternatives", function()
+    local function token(name) return { token = name, logProbability = -0.5 } end
+    local event = data { candidates = { { index = 0, content = { parts = { { text = "AB" } } }, finishReason = "STOP", logprobsResult = {
+      chosenCandidates = { { tokenId = 1 }, token "A", token "B" }, topCandidates = { { candidates = { token "x" } }, { candidates = { token "a" } }, { candidates = { token "b" } } } } } } }
+    local x = ask(pairs_of.gateway("gemini", "policies = { P }", LOOKS), "openai", "gemini", false, { event })
+    local told = whole.openai(json.decode(x.body))
+    assert.same({ "A", "a", "B", "b" }, { told[1].token, told[1].top[1][1], told[2].token, told[2].top[1][1] })
   end)
 
   it("stand beside an empty list of calls", function()
@@ -520,7 +564,7 @@ return sluice.config { api = 1, listen = ":0", models = { a = model "a", b = mod
       upstream = { a = { said("Hello. ", "lost"), t.reset() }, b = { said "World.", t.raw "data: [DONE]\n\n" } } }
     local names = {}
     for i, v in ipairs(streamed.openai(x, true)) do names[i] = v.token end
-    assert.same({ "World." }, names)                      -- the dead one's stood with one that had no text yet
+    assert.same({ "Hello. ", "World." }, names)
   end)
 
   it("a check cannot drop: it only judges", function()
@@ -559,6 +603,75 @@ return sluice.config { api = 1, listen = ":0", models = { a = model "a", b = mod
     local x = ask(g, "openai", "openai", true, { stream_of.openai(TOKENS) })
     assert.equal(1, #x.upstream)
     assert.is_nil(x.headers["x-cache"])
+  end)
+end)
+
+-- Tokens come with their text, before it, and a part of it at a time; each is told once, in order, and never before its text.
+describe("logprobs, however a server cuts text and tokens,", function()
+  local WAYS = {
+    LOOKS, "function P.tool_call() end", 'P.filter = { unit = "word", check = function() end }', 'P.filter = { unit = "sentence", parallel = 3, check = function() sluice.sleep "5ms" end }',
+    'P.filter = { unit = "all", check = function() end }', 'P.filter = { unit = { chars = 3, overlap = 2 }, optimistic = true, check = function() sluice.sleep "2ms" end }',
+    "P.filter = { changes = false, text = function() end }", 'P.filter = { on = { "tool_args", "reasoning" }, match = sluice.match.regex "x", replace = "" }',
+  }
+
+  -- Events of n choices, the names of each choice's tokens, and their texts.
+  local function upstream(random, n)
+    local events, truth, held = {}, {}, {}
+    for i = 0, n - 1 do truth[i], held[i] = {}, "" end
+    local function event(i, ends)
+      local list = {}
+      for k = 1, ends and 0 or random(4) - 1 do
+        local name = ({ " ", "", ". ", "\u{e9}" })[random(4)] .. "t" .. #truth[i] .. ({ "", " " })[random(2)]
+        list[k] = { token = name, logprob = -0.5, top_logprobs = {} }
+        truth[i][#truth[i] + 1], held[i] = name, held[i] .. name
+      end
+      local cut = ends and #held[i] + 1 or utf8.offset(held[i], random(utf8.len(held[i]) + 1))
+      local text = held[i]:sub(1, cut - 1)
+      held[i] = held[i]:sub(cut)
+      local delta = (text ~= "" or random(2) == 1) and { content = text } or {}
+      events[#events + 1] = data { choices = { { index = i, delta = json.object(delta), logprobs = #list > 0 and { content = list } or nil, finish_reason = ends and "stop" or nil } } }
+    end
+    for _ = 1, random(23) + 2 do event(random(n) - 1) end
+    for i = 0, n - 1 do event(i, true) end
+    events[#events + 1] = "data: [DONE]\n\n"
+    return events, truth
+  end
+
+  -- Per choice: the names that were told; fails where one is told before its text.
+  local function told_of(x, stream, n, held)
+    local names, texts = {}, {}
+    for i = 0, n - 1 do names[i], texts[i] = {}, "" end
+    local function add(i, logprobs)
+      for _, v in ipairs(given(logprobs) and given(logprobs.content) or {}) do names[i][#names[i] + 1] = v.token end
+      assert(not held or #table.concat(names[i]) <= #texts[i], table.concat(names[i]) .. " came before its text: " .. texts[i])
+    end
+    local function choice(c, text)
+      texts[c.index] = texts[c.index] .. (given(text) or "")
+      add(c.index, c.logprobs)
+    end
+    if stream then
+      each_event(x, function(event) for _, c in ipairs(event.choices) do choice(c, c.delta.content) end end)
+    else
+      for _, c in ipairs(json.decode(x.body).choices) do choice(c, c.message.content) end
+    end
+    return names, texts
+  end
+
+  it("are told whole, in order, with their text", function()
+    local gateways = {}
+    for i, code in ipairs(WAYS) do gateways[i] = pairs_of.gateway("openai", "policies = { P }", code) end
+    for case, random in fuzz.cases(400) do
+      local n, way, stream = random(2), random(#WAYS), random(3) > 1
+      local events, truth = upstream(random, n)
+      local x = ask(gateways[way], "openai", "openai", stream, random(2) == 1 and events or { table.concat(events) }, { logprobs = true, n = n > 1 and n or nil })
+      assert.is_nil(x.error)
+      local names, texts = told_of(x, stream, n, way > 1)
+      for i = 0, n - 1 do
+        local what = ("case %d (FUZZ_SEED=%d FUZZ_CASES=1), %s"):format(case, case, WAYS[way])
+        assert.equal(table.concat(truth[i]), texts[i], what)
+        assert.same(truth[i], names[i], what)
+      end
+    end
   end)
 end)
 

@@ -177,7 +177,23 @@ describe("what Anthropic signed", function()
       local thought = { type = "thinking", thinking = "Hm.", signature = signed and "sig" or "" }
       local messages = { { role = "user", content = "Hi" }, { role = "assistant", content = { thought, used "c1" } }, result "c1", { role = "assistant", content = { used "c2" } }, result "c2" }
       assert.equal(signed, sent_back(g, "anthropic", messages, THINK).thinking ~= nil)
+      messages[5].content[2] = { type = "text", text = "Hurry." }
+      assert.equal(signed, sent_back(g, "anthropic", messages, THINK).thinking ~= nil)
+      messages[#messages + 1] = { role = "assistant", content = "Seven." }
+      messages[#messages + 1] = { role = "user", content = "And now?" }
+      assert.is_truthy(sent_back(g, "anthropic", messages, THINK).thinking)
     end
+  end)
+
+  it("stays away where a policy says one of two turns in its own words", function()
+    local g = gateway("anthropic", [[function P.prompt(req) local all = {} for i, m in ipairs(req.messages) do all[i] = m end
+      for i, m in ipairs(all) do if m.content == "One." then all[i] = { role = "assistant", content = "One!" } end end req.messages = all end]])
+    local function thought(text) return { role = "assistant", content = { { type = "thinking", thinking = "Hm.", signature = "" }, { type = "text", text = text } } } end
+    local user = { role = "user", content = "Hi" }
+    local body = json.encode { model = "public", max_tokens = 99, messages = { user, thought "One.", user, thought "Two.", user } }
+    local raw = g:ask({ method = "POST", path = pairs_of.path.anthropic, headers = { host = "x" }, body = body, upstream = { t.fail(500) }, no_shake = true }).upstream[1].raw
+    assert.is_nil(raw:find("thinking", 1, true), raw)
+    assert.is_truthy(raw:find("One!", 1, true))
   end)
 
   it("keeps the rest of the client's words where one turn is said anew", function()

@@ -441,6 +441,7 @@ enum source_got event_read(struct stream *s, const char *data, size_t len, enum 
     const struct dialect *d = s->model->dialect;
     struct found f;
 
+    logprobs_event(s);
     if (len == 0)
         return SOURCE_PIECES;                          /* an event without data says nothing */
     if (is_done_mark(s, data, len))

@@ -430,9 +430,9 @@ void tools_free(struct stream *s);
 /* logprobs.c: they do nothing where s->logprobs is off. */
 int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len);   /* of the text that came just before, a JSON list; -1: too much waits */
 void logprobs_event(struct stream *s);                 /* another event is read */
-void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len);   /* so much text came */
+void logprobs_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len);   /* that text came */
 const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len);   /* ... and leaves: what leaves with it, a comma between two; NULL: nothing */
-void logprobs_unsaid(struct stream *s);                /* a thought, a call, or the end of the try came: tokens that wait for their text were of that */
+void logprobs_renew(struct stream *s);                 /* the try is over: tokens whose text did not come are not told */
 bool logprobs_are_held(const struct stream *s);        /* whether policies look at anything that they may tell of */
 void logprobs_free(struct choice *c);
 const char *logprobs_changed_by(const struct stream *s);               /* the policy whose filter may change the text that they tell of; NULL: none */

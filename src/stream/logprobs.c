@@ -2,14 +2,15 @@
  * the text and leave with it, never before: what a check holds back is not told by its tokens. A filter that changes text would be undone by them, so a
  * request for both is refused before a model is asked (`logprobs_changed_by`).
  *
- *     event -> logprobs_add: waits for the end of the text that came with it -> logprobs_leave, when that text leaves -> answer.c
+ *     event -> logprobs_text, logprobs_add: each token finds its place in the text -> logprobs_leave, when that text leaves -> answer.c
  *
- * Where nobody looks at any text or call, tokens leave as they came. Else they are held to the text: an event may tell tokens of what its server still holds
- * back, or makes a call or a thought of, and no check has seen that. Each token then stands for as many bytes of text as it has, behind those before it and
- * behind the text that came before it, and leaves with the last of these; what stands for no text as its block ends, or was stopped, is not told.
+ * Where nobody looks at any text or call, tokens leave with the text of their event, or with the next. Else an event may tell tokens of what its server still
+ * holds back, or makes a call or a thought of, and no check has seen that: a token is told only where the text says the same, and with it. One that the text
+ * goes on without is forgotten. What was stopped is not told.
  *
  * Every number of a token is the model's own text; a token is made valid UTF-8, as all text is.
  */
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,18 +21,20 @@
 
 #define WAITING_MAX ((size_t)8 << 20)                  /* bytes of one stream that wait for their text */
 
-struct batch {                                         /* the tokens of one event */
-    size_t text_end;                                   /* so much text must have left; 0: it goes with the next */
-    size_t end;                                        /* in `waiting` */
+struct token {
+    struct buf json, bytes;                            /* bytes: that it stands for, where the text is compared */
+    size_t seen;                                       /* so many of these the text has said */
+    bool placed;
+    size_t text_end;                                   /* when so much text has left; placed */
 };
 
 struct row {                                           /* of one channel */
     size_t came, left;                                 /* bytes of its text */
-    size_t told_for;                                   /* so much of it its tokens stand for */
-    bool fresh;                                        /* some came with this event */
-    struct buf waiting;                                /* items, a comma between two */
-    struct batch *batches;
-    size_t n;
+    bool fresh;                                        /* some came with this event: */
+    struct buf text;                                   /* that ... */
+    size_t at;                                         /* ... up to here stands for tokens; where the text is compared */
+    struct token *tokens;
+    size_t n, n_placed;                                /* those that have their place come first */
 };
 
 struct logprobs {
@@ -169,95 +172,156 @@ static void put_top(struct buf *out, const struct json_token *list)
     }
 }
 
-/* ---- the queue */
+/* ---- the bytes that a token stands for */
 
-static size_t count_numbers(const struct json_token *list)
+static void append_numbers(struct buf *ret, const struct json_token *list)
 {
     struct json_reader r;
     struct json_token t;
-    size_t n = 0;
 
     json_open(&r, list->bytes, list->len);
     json_next(&r, &t);
     while (json_next(&r, &t) == JSON_NUMBER)
-        n++;
-    return n;
+        buf_putc(ret, (char)strtol(t.bytes, NULL, 10));
 }
 
-/* Bytes of text that it stands for. Half a character that tells no bytes, or tells them as "\\xf0\\x9f", is taken for one. */
-static size_t bytes_of(const struct item *e)
+static int hex_of(char c) { return isdigit((unsigned char)c) ? c - '0' : (isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1); }
+
+/* Half a character is told as "\xf0\x9f", some write "bytes:" before it. */
+static void append_unescaped(struct buf *ret, const struct buf *token)
+{
+    size_t i = token->len > 6 && memcmp(token->data, "bytes:", 6) == 0 ? 6 : 0;
+
+    while (i < token->len) {
+        bool escape = i + 3 < token->len && token->data[i] == '\\' && token->data[i + 1] == 'x' && hex_of(token->data[i + 2]) >= 0 && hex_of(token->data[i + 3]) >= 0;
+
+        buf_putc(ret, (char)(escape ? hex_of(token->data[i + 2]) * 16 + hex_of(token->data[i + 3]) : token->data[i]));
+        i += escape ? 4 : 1;
+    }
+}
+
+static bool is_escaped(const struct buf *token)
+{
+    return token->len >= 4 && (memcmp(token->data, "\\x", 2) == 0 || memcmp(token->data, "bytes:", token->len < 6 ? token->len : 6) == 0 ||
+                               (token->len >= 5 && memcmp(token->data + 1, "\\x", 2) == 0));
+}
+
+static void read_bytes(struct buf *ret, const struct item *e)
 {
     struct buf token = BUF_EMPTY;
-    size_t n;
 
     if (e->bytes.kind == JSON_ARRAY)
-        return count_numbers(&e->bytes);
+        append_numbers(ret, &e->bytes);
+    if (ret->len > 0)
+        return;
     read_token(&token, &e->token);
-    n = !is_whole(&token) || (token.len >= 4 && memmem(token.data, token.len, "\\x", 2)) ? 1 : token.len;
-    buf_free(&token);
-    return n;
-}
-
-/* Returns the bytes of text that its items stand for. */
-static size_t put_list(struct buf *out, const char *list, size_t len)
-{
-    struct json_reader r;
-    struct json_token t;
-    struct item e;
-    size_t n = 0;
-
-    json_open(&r, list, len);
-    json_next(&r, &t);
-    while (json_next(&r, &t) == JSON_OBJECT) {
-        read_item(&r, &e);
-        if (!put_item(out, &e, out->len == 0))
-            continue;
-        buf_puts(out, ",\"top_logprobs\":[");
-        if (e.top.kind == JSON_ARRAY)
-            put_top(out, &e.top);
-        buf_puts(out, "]}");
-        n += bytes_of(&e);
-    }
-    return n;
-}
-
-/* Where a batch of so many bytes ends in its text. */
-static size_t text_end(const struct stream *s, struct row *r, size_t bytes)
-{
-    if (!s->logprobs_held)
-        return r->fresh ? r->came : 0;
-    if (r->fresh)
-        r->told_for = r->told_for + bytes > r->came ? r->told_for + bytes : r->came;
+    if (is_escaped(&token))
+        append_unescaped(ret, &token);
     else
-        r->told_for = (r->told_for > r->came ? r->told_for : r->came) + bytes;
-    return r->told_for;
+        buf_append(ret, token.data, token.len);
+    buf_free(&token);
+}
+
+/* ---- the queue */
+
+static void free_token(struct stream *s, struct token *t)
+{
+    s->logprobs_waiting -= t->json.len;
+    buf_free(&t->json);
+    buf_free(&t->bytes);
+}
+
+static void drop(struct stream *s, struct row *r, size_t at)
+{
+    free_token(s, &r->tokens[at]);
+    r->n--;
+    memmove(r->tokens + at, r->tokens + at + 1, (r->n - at) * sizeof *r->tokens);
+}
+
+static void place(struct row *r, size_t text_end)
+{
+    r->tokens[r->n_placed].text_end = text_end;
+    r->tokens[r->n_placed++].placed = true;
+}
+
+/* The tokens without a place and the text of this event that stands for none yet. */
+static void compare(struct stream *s, struct row *r)
+{
+    while (r->n_placed < r->n) {
+        struct token *t = &r->tokens[r->n_placed];
+        size_t wants = t->bytes.len - t->seen, rest = r->text.len - r->at, n = wants < rest ? wants : rest;
+
+        if (wants > 0 && rest == 0)
+            return;
+        if (n > 0 && memcmp(t->bytes.data + t->seen, r->text.data + r->at, n) != 0) {
+            drop(s, r, r->n_placed);                   /* the text goes on without it */
+            continue;
+        }
+        t->seen += n;
+        r->at += n;
+        if (t->seen == t->bytes.len)
+            place(r, r->came - (r->text.len - r->at));
+    }
+}
+
+static void add_token(struct stream *s, struct row *r, const struct item *e)
+{
+    struct token t = { .seen = 0 };
+
+    if (!put_item(&t.json, e, true))
+        return;
+    buf_puts(&t.json, ",\"top_logprobs\":[");
+    if (e->top.kind == JSON_ARRAY)
+        put_top(&t.json, &e->top);
+    buf_puts(&t.json, "]}");
+    if (s->logprobs_held)
+        read_bytes(&t.bytes, e);
+    s->logprobs_waiting += t.json.len;
+    if ((r->n & (r->n - 1)) == 0)                      /* room for twice as many at 1, 2, 4 ... */
+        r->tokens = mem_resize(r->tokens, (r->n ? 2 * r->n : 1) * sizeof *r->tokens);
+    r->tokens[r->n++] = t;
 }
 
 int logprobs_add(struct stream *s, unsigned choice, enum channel channel, const char *list, size_t len)
 {
     struct row *r = row_of(s, choice, channel);
-    size_t before, bytes;
+    struct json_reader reader;
+    struct json_token t;
+    struct item e;
 
     if (!r)
         return 0;
-    before = r->waiting.len;
-    bytes = put_list(&r->waiting, list, len);
-    if (r->waiting.len == before)
-        return 0;
-    r->batches = mem_resize(r->batches, (r->n + 1) * sizeof *r->batches);
-    r->batches[r->n++] = (struct batch){ .text_end = text_end(s, r, bytes), .end = r->waiting.len };
-    s->logprobs_waiting += r->waiting.len - before;
+    json_open(&reader, list, len);
+    json_next(&reader, &t);
+    while (json_next(&reader, &t) == JSON_OBJECT) {
+        read_item(&reader, &e);
+        add_token(s, r, &e);
+    }
+    if (s->logprobs_held)
+        compare(s, r);
+    else
+        while (r->fresh && r->n_placed < r->n)
+            place(r, r->came);
     return s->logprobs_waiting > WAITING_MAX ? -1 : 0;
+}
+
+static void begin_event(struct row *r)
+{
+    r->fresh = false;
+    r->text.len = r->at = 0;
 }
 
 void logprobs_event(struct stream *s)
 {
-    for (unsigned i = 0; s->logprobs && i < s->n_choices; i++)
-        if (s->choices[i].logprobs)
-            s->choices[i].logprobs->content.fresh = s->choices[i].logprobs->refusal.fresh = false;
+    for (unsigned i = 0; s->logprobs && i < s->n_choices; i++) {
+        if (!s->choices[i].logprobs)
+            continue;
+        begin_event(&s->choices[i].logprobs->content);
+        begin_event(&s->choices[i].logprobs->refusal);
+    }
 }
 
-void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size_t len)
+void logprobs_text(struct stream *s, unsigned choice, enum channel channel, const char *text, size_t len)
 {
     struct row *r = row_of(s, choice, channel);
 
@@ -265,77 +329,65 @@ void logprobs_text(struct stream *s, unsigned choice, enum channel channel, size
         return;
     r->came += len;
     r->fresh = true;
-}
-
-/* The first `n` batches leave: their items to `to`. */
-static void take(struct stream *s, struct row *r, size_t n, struct buf *to)
-{
-    size_t end = r->batches[n - 1].end, comma = end < r->waiting.len ? 1 : 0;
-
-    s->logprobs_waiting -= end + comma;
-    buf_append(to, r->waiting.data, end);
-    buf_consume(&r->waiting, end + comma);
-    r->n -= n;
-    memmove(r->batches, r->batches + n, r->n * sizeof *r->batches);
-    for (size_t i = 0; i < r->n; i++)
-        r->batches[i].end -= end + comma;
-}
-
-static void forget(struct stream *s, struct row *r)
-{
-    s->logprobs_waiting -= r->waiting.len;
-    r->waiting.len = 0;
-    r->n = 0;
-    r->told_for = r->came;
+    if (!s->logprobs_held)
+        return;
+    buf_append(&r->text, text, len);
+    compare(s, r);
 }
 
 const struct buf *logprobs_leave(struct stream *s, const struct piece *p, size_t len)
 {
     struct row *r = row_of(s, p->choice, p->channel);
-    bool last = p->kind == PIECE_LAST;
     struct buf *leaving;
     size_t n = 0;
 
     if (!r || s->stop.kind == VERDICT_STOP)            /* then the words behind the text are the policy's, and the rest is withheld */
         return NULL;
     r->left += len;
-    while (n < r->n && (r->batches[n].text_end ? r->batches[n].text_end <= r->left : len > 0 || last))
+    while (n < r->n_placed && r->tokens[n].text_end <= r->left)
         n++;
+    if (!s->logprobs_held && n == r->n_placed && (len > 0 || p->kind == PIECE_LAST))
+        n = r->n_placed = r->n;                        /* those without a text of their own */
+    if (n == 0)
+        return NULL;
     leaving = &s->choices[p->choice].logprobs->leaving;
     leaving->len = 0;
-    if (n > 0)
-        take(s, r, n, leaving);
-    if (last)
-        forget(s, r);
-    return n > 0 ? leaving : NULL;
-}
-
-/* Tokens whose text has not come. */
-static void forget_unsaid(struct stream *s, struct row *r)
-{
-    while (r->n > 0 && (r->batches[r->n - 1].text_end > r->came || r->batches[r->n - 1].text_end == 0)) {
-        size_t from = --r->n > 0 ? r->batches[r->n - 1].end : 0;
-
-        s->logprobs_waiting -= r->waiting.len - from;
-        r->waiting.len = from;
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            buf_putc(leaving, ',');
+        buf_append(leaving, r->tokens[i].json.data, r->tokens[i].json.len);
+        free_token(s, &r->tokens[i]);
     }
-    r->told_for = r->came;
+    r->n -= n;
+    r->n_placed -= n;
+    memmove(r->tokens, r->tokens + n, r->n * sizeof *r->tokens);
+    return leaving;
 }
 
-void logprobs_unsaid(struct stream *s)
+static void forget_unplaced(struct stream *s, struct row *r)
+{
+    while (r->n > r->n_placed)
+        drop(s, r, r->n - 1);
+}
+
+void logprobs_renew(struct stream *s)
 {
     for (unsigned i = 0; s->logprobs && i < s->n_choices; i++) {
         if (!s->choices[i].logprobs)
             continue;
-        forget_unsaid(s, &s->choices[i].logprobs->content);
-        forget_unsaid(s, &s->choices[i].logprobs->refusal);
+        forget_unplaced(s, &s->choices[i].logprobs->content);
+        forget_unplaced(s, &s->choices[i].logprobs->refusal);
     }
 }
 
 static void free_row(struct row *r)
 {
-    buf_free(&r->waiting);
-    free(r->batches);
+    for (size_t i = 0; i < r->n; i++) {
+        buf_free(&r->tokens[i].json);
+        buf_free(&r->tokens[i].bytes);
+    }
+    free(r->tokens);
+    buf_free(&r->text);
 }
 
 void logprobs_free(struct choice *c)

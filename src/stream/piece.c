@@ -12,7 +12,6 @@ void pieces_begin(struct stream *s)
 {
     s->n_pieces = s->piece_at = 0;
     s->texts.len = 0;
-    logprobs_event(s);
 }
 
 void piece_block_end(struct stream *s, unsigned choice)
@@ -51,7 +50,6 @@ void piece_useful(struct stream *s)
 void piece_of_call(struct stream *s)
 {
     piece_useful(s);
-    logprobs_unsaid(s);
     continue_not(s);
 }
 
@@ -76,9 +74,7 @@ void piece_text(struct stream *s, unsigned choice, enum channel c, size_t off)
         return;
     enter_block(s, choice, c);
     piece_add(s, PIECE_TEXT, choice, c, off, len);
-    logprobs_text(s, choice, c, len);
-    if (c == CHANNEL_REASONING)
-        logprobs_unsaid(s);
+    logprobs_text(s, choice, c, s->texts.data + off, len);
     if (s->signs && c == CHANNEL_REASONING)
         s->choices[choice].came = print_of(s->choices[choice].came, s->texts.data + off, len);
     piece_of_text(s);
@@ -122,7 +118,7 @@ static void end_choice(struct stream *s, unsigned choice)
         utf8_mend_end(&c->mender[channel], &s->texts);
         enter_block(s, choice, channel);
         piece_add(s, PIECE_TEXT, choice, channel, off, s->texts.len - off);
-        logprobs_text(s, choice, channel, s->texts.len - off);
+        logprobs_text(s, choice, channel, s->texts.data + off, s->texts.len - off);
     }
     piece_block_end(s, choice);
 }

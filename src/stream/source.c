@@ -404,7 +404,7 @@ void source_free(struct stream *s)
 void source_renew(struct stream *s)
 {
     source_stop(s);
-    logprobs_unsaid(s);
+    logprobs_renew(s);
     free_upstream(s);
     sse_init(&s->reader, 0);
     pieces_begin(s);

@@ -230,15 +230,22 @@ end
 
 local THOUGHT = shared.set { "thinking", "redacted_thinking" }
 
--- Is this a tool's turn within an answer whose thinking is not here? The answer began behind the last turn that was more than results. A client that thinks in
--- OpenAI's words keeps none, and one of Anthropic's words may have been told some without a signature.
+-- Is this a tool's turn within an answer whose thinking is not here? The answer began behind the last turn that was more than results; what stands beside the
+-- last results, and system turns, do not end it. A client that thinks in OpenAI's words keeps none, and one of Anthropic's words may have been told some
+-- without a signature.
 function Turns:forgot(keeps_thoughts)
-  local first = #self
-  while self[first] and self[first].role == "user" and #self[first].results > 0 and #self[first].blocks == 0 and self[first - 1] and self[first - 1].role == "assistant" do
-    first = first - 2
+  local i, began = #self + 1, nil
+  local function back()
+    repeat i = i - 1 until not self[i] or self[i].role ~= "system"
+    return self[i]
   end
-  local began = self[first + 1]
-  if first == #self or (began.blocks[1] and THOUGHT[began.blocks[1].type]) then return false end
+  local results = back()
+  while results and results.role == "user" and #results.results > 0 and (not began or #results.blocks == 0) do
+    local said = back()
+    if not said or said.role ~= "assistant" then break end
+    began, results = said, back()
+  end
+  if not began or (began.blocks[1] and THOUGHT[began.blocks[1].type]) then return false end
   return not keeps_thoughts or began.unsigned == true
 end
 

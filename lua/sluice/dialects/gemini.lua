@@ -60,21 +60,24 @@ local function tell_part(out, part, choice, new_id)
   end
 end
 
--- Google's { token, tokenId, logProbability } as OpenAI's.
-local function tokens_of(list)
-  local out = {}
-  for _, v in ipairs(object(list)) do
-    local token, logprob = object(v).token, object(v).logProbability
-    if logprob == nil then logprob = 0 end               -- Google leaves a zero out
-    if text(token) and type(logprob) == "number" then out[#out + 1] = { token = token, logprob = logprob } end
-  end
-  return out
+-- Google's { token, tokenId, logProbability } as OpenAI's; nil: it is none.
+local function token_of(v)
+  local token, logprob = object(v).token, object(v).logProbability
+  if logprob == nil then logprob = 0 end                 -- Google leaves a zero out
+  return text(token) and type(logprob) == "number" and { token = token, logprob = logprob } or nil
 end
 
 -- What was chosen, and beside each what else might have been.
 local function tell_logprobs(out, result, choice)
-  local list = tokens_of(result.chosenCandidates)
-  for i, token in ipairs(list) do token.top_logprobs = tokens_of(object(object(result.topCandidates)[i]).candidates) end
+  local list = {}
+  for i, v in ipairs(object(result.chosenCandidates)) do
+    local token = token_of(v)
+    if token then
+      token.top_logprobs = sluice.json.array {}
+      for _, other in ipairs(object(object(object(result.topCandidates)[i]).candidates)) do token.top_logprobs[#token.top_logprobs + 1] = token_of(other) end
+      list[#list + 1] = token
+    end
+  end
   if #list > 0 then out:logprobs("content", list, choice) end
 end
 

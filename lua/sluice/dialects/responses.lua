@@ -160,7 +160,7 @@ local function item(input, members, ours)
   if ours then input.anew[#list] = true end
 end
 
-function items.user(m, at, input) item(input, { type = "message", role = m.role, content = input_of(m.content, at) }) end
+function items.user(m, at, input) item(input, { type = "message", role = m.role, content = input_of(m.content, at) }, table_of(m.kept).said) end
 items.system, items.developer = items.user, items.user
 
 function items.assistant(m, at, input)
@@ -168,22 +168,22 @@ function items.assistant(m, at, input)
     item(input, { type = "item_reference", id = m.item_reference.id })
     return
   end
-  local thought = m.encrypted_reasoning
+  local thought, kept = m.encrypted_reasoning, table_of(m.kept)
   if thought then
     local summary = json.array {}
     if text(m.reasoning_content) then summary[1] = { type = "summary_text", text = m.reasoning_content } end
-    item(input, { type = "reasoning", id = thought.id, summary = summary, encrypted_content = thought.content }, thought.ours or m.kept)
+    item(input, { type = "reasoning", id = thought.id, summary = summary, encrypted_content = thought.content }, thought.ours or kept.thought)
   end
   local parts = said_of(m, at)
-  if #parts > 0 then item(input, { type = "message", role = "assistant", content = parts }, m.kept) end
+  if #parts > 0 then item(input, { type = "message", role = "assistant", content = parts }, kept.said) end
   for i, call in ipairs(table_of(m.tool_calls)) do
     local f = call["function"]
     if type(f) ~= "table" then unsupported(("%s.tool_calls[%d]"):format(at, i - 1)) end
-    item(input, { type = "function_call", call_id = call.id, name = f.name, arguments = f.arguments }, m.kept)
+    item(input, { type = "function_call", call_id = call.id, name = f.name, arguments = f.arguments }, table_of(kept.calls)[tostring(i)])
   end
 end
 
-function items.tool(m, at, input) item(input, { type = "function_call_output", call_id = m.tool_call_id, output = input_of(m.content or "", at) }) end
+function items.tool(m, at, input) item(input, { type = "function_call_output", call_id = m.tool_call_id, output = input_of(m.content or "", at) }, table_of(m.kept).said) end
 
 -- What this API calls instructions: for its own clients what they call so, else the first message, if it is the system's.
 local function is_instructions(m, i, n, same)
@@ -331,8 +331,8 @@ local function make_request(req, model)
   if req.tools then body.tools = tools_of(req.tools) end
   local headers = { ["Content-Type"] = "application/json", ["Accept"] = "text/event-stream" }
   if model.key then headers["Authorization"] = { "Bearer ", model.key } end
-  return { path = "/responses", headers = headers, body = json.order(body, ORDER),
-    anew = anew and { input = anew, previous_response_id = anew == true } or nil }
+  if same and (anew or body.previous_response_id ~= nil) then anew = { input = anew, previous_response_id = true } end
+  return { path = "/responses", headers = headers, body = json.order(body, ORDER), anew = anew }
 end
 
 M.provider.request = common.refusing(make_request)

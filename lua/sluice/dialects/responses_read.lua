@@ -129,7 +129,19 @@ function items.reasoning(item, at, messages)
   m.encrypted_reasoning = { id = id or may(common.text, item.id, at .. ".id"), content = content or encrypted, ours = id ~= nil or nil }
 end
 
--- `kept` tells the provider of the same API that the client's own words do not say it (responses.lua).
+-- `kept` tells the provider of the same API which parts of a message the client's own words do not say (responses.lua): { thought =, said =, calls = { ["1"] = true } },
+-- or "before": they say nothing of it.
+local function note_kept(message, kind)
+  if message.kept == "before" then return end
+  message.kept = message.kept or {}
+  if kind == "function_call" then
+    message.kept.calls = message.kept.calls or {}
+    message.kept.calls[tostring(#message.tool_calls)] = true
+  else
+    message.kept[kind == "reasoning" and "thought" or "said"] = true
+  end
+end
+
 local function read_item(item, at, messages, reader)
   common.object(item, at)
   local kind = may(common.text, item.type, at .. ".type") or (item.role == nil and type(item.id) == "string" and "item_reference") or "message"
@@ -138,7 +150,7 @@ local function read_item(item, at, messages, reader)
     local found = reader:item(id)
     if not found then messages[#messages + 1] = { role = "assistant", item_reference = { id = id, at = at } } return end
     items[found.type](found, at, messages)
-    messages[#messages].kept = messages[#messages].kept or true
+    note_kept(messages[#messages], found.type)
     return
   end
   local read = items[kind]
