@@ -162,3 +162,20 @@ describe("text before a tool call leaves before it", function()
     end
   end
 end)
+
+describe("an answer whose calls were all dropped", function()
+  local pairs_of = require "spec.policy.pairs"
+
+  it("has stopped, for clients and for policies", function()
+    local DROPS = "function P.tool_call() return sluice.drop end function P.finish(fin, ctx) ctx:tag('reason', fin.reason) end"
+    for front, word in pairs { openai = '"finish_reason":"stop"', anthropic = '"stop_reason":"end_turn"', responses = '"status":"completed"', ui = '"finishReason":"stop"' } do
+      for _, provider in ipairs(pairs_of.providers) do
+        local want = pairs_of.request(front, { text = "x", stream = true })
+        want.upstream = pairs_of.stream(provider, { pairs_of.read(("spec/wire/%s/tools.%s"):format(provider, pairs_of.framing[provider])) })
+        local x = pairs_of.gateway(provider, "policies = { P }", DROPS):ask(want)
+        assert.is_truthy(pairs_of.streamed(x):find(word, 1, true), front .. provider)
+        assert.equal("stop", x.logs[#x.logs].reason)
+      end
+    end
+  end)
+end)

@@ -89,6 +89,8 @@ const char *choice_finish(const struct stream *s, unsigned choice)
         return s->finish;
     if ((c->n_tools > 0 || c->called) && strcmp(c->finish, "stop") == 0)   /* some say it of an answer that calls tools, too */
         return "tool_calls";
+    if (s->tools_wanted && !s->reply.on && c->n_tools == 0 && strcmp(c->finish, "tool_calls") == 0)   /* policies dropped them all: the client has nothing to answer */
+        return "stop";
     return c->finish[0] ? c->finish : NULL;
 }
 
