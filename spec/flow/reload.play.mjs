@@ -200,7 +200,10 @@ play("limits survive a reload; what needs a new start is told", async (stage) =>
 const hoarder = (up, more = "") => marked(up, "h", {
   top: 'memory = "8mb",', code: `local kept = {}
 local P = sluice.policy { name = "p" }
-function P.validate(req) if req.query.q == "keep" then kept[#kept + 1] = ("x"):rep(100000) end end${more}`,
+function P.validate(req, ctx)
+  if req.query.q == "keep" then kept[#kept + 1] = ("x"):rep(100000) end
+  ctx:header("x-kept", tostring(#kept))
+end${more}`,
 });
 
 async function fill(g) {
@@ -224,6 +227,11 @@ play("a worker whose Lua stays full begins anew with a fresh one of the same gen
       await (await g.ask("x")).all();
       return g.log.filter((l) => l.event === "rotation" && l.generation === 1).length === round;
     }, "a fresh VM", 100_000);
+    await eventually(async () => {                       // the line comes before the worker has it
+      const a = await g.ask("x");
+      await a.all();
+      return a.headers.get("x-kept") === "0";
+    }, "the fresh VM's first word");
   }
   assert.deepEqual((await (await g.ask("keep")).all()).tokens, ["x"]);
   up.goOn = true;
