@@ -205,6 +205,24 @@ describe("what Anthropic signed", function()
     assert.is_nil(raw:find("Hm.", 1, true))
   end)
 
+  it("is nothing for a front of framings, which has no place for it", function()
+    local g = assert(t.load { source = [[
+local sluice = require "sluice"
+local P = sluice.policy { name = "p" }
+function P.finish() end
+local own = { name = "own", speaks = "anthropic", methods = "POST", read = function(req) req.messages, req.stream = { { role = "user", content = "x" } }, true end,
+  error = function(err) return { code = err.code } end,
+  content = { before = 'data: {"text":', after = "}\n\n" }, reasoning = { before = 'data: {"thought":', after = "}\n\n" }, done = "data: [DONE]\n\n" }
+return sluice.config { api = 1, listen = ":0", models = { m = { provider = "anthropic", url = "http://up.test", model = "m" } },
+  routes = { own = { path = "/own", front = own, models = { "m" }, policies = { P } } } }]] })
+    local x = g:ask { method = "POST", path = "/own", headers = { host = "x" }, body = "{}", upstream = pairs_of.stream("anthropic", { bytes }) }
+    local thought, text = "", ""
+    for _, e in ipairs(events(x)) do thought, text = thought .. (e.thought or ""), text .. (e.text or "") end
+    assert.equal("Is 1 odd? It is 1.So 11 is.", thought)
+    assert.equal("It is odd.", text)
+    assert.is_nil(x.error)
+  end)
+
   it("is of its own block, also behind one that was not signed", function()
     local function start(index) return data("content_block_start", { type = "content_block_start", index = index, content_block = { type = "thinking", thinking = "", signature = "" } }) end
     local function delta(index, d) return data("content_block_delta", { type = "content_block_delta", index = index, delta = d }) end

@@ -164,7 +164,7 @@ static void sign(struct stream *s, const struct piece *p, const struct said *sai
         buf_append(&signature, s->texts.data + p->signature, p->signature_len);
     if (!s->streams)
         whole_block_end(s, said, &signature);
-    else if (signature.len)
+    else if (signature.len && !s->front->content_before)
         told_signature(s, said, &signature);
     buf_free(&signature);
     c->left = 0;

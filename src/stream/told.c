@@ -138,9 +138,7 @@ void told_text(struct stream *s, const struct said *said)
 
 void told_signature(struct stream *s, const struct said *said, const struct buf *signature)
 {
-    const struct choice *c = &s->choices[said->choice];
-
-    if (c->open && c->told == said->channel ? true : open_block(s, said->choice, said->channel, signature))
+    if (open_block(s, said->choice, said->channel, signature))
         end_block(s, said->choice, signature);
 }
 

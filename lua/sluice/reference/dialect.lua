@@ -77,8 +77,8 @@ local echo = { name = "echo", provider = {
   { "places.tool_index?", "string", "Of a piece of a tool call's arguments: which call it belongs to." },
   { "places.tool_arguments?", "string", "The piece." },
   { "places.logprobs?", "string", "A list of what it says of the text's tokens: { token, logprob, bytes, top_logprobs } each, as OpenAI's chat completions have them." },
-  { "places.signature?", "string", "What the model wants back with the block of reasoning that ends here. A front that `speaks` the same is told it, if the block is as the model said it." },
   { "places.refusal_logprobs?", "string", "The same of the refusal's." },
+  { "places.signature?", "string", "What the model wants back with the block of reasoning that ends here. `front.close` of a front that `speaks` the same is told it if no policy changed the block." },
 
   { "tool.index?", "string", 'Which of several calls a piece belongs to; "": each item is a call.' },
   { "tool.id?", "string", "The call's id." },
