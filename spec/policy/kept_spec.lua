@@ -11,6 +11,13 @@ local function post(g, headers, body, upstream)
   return g:ask { method = "POST", path = PATH, headers = headers, body = json.encode(json.object(body)), upstream = upstream, no_shake = true }
 end
 
+local function keeping(how_long)
+  return assert(t.load { source = ([[
+local sluice = require "sluice"
+return sluice.config { api = 1, listen = ":0", responses = { keep = %s }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
+  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]]):format(how_long) })
+end
+
 local function recorded(provider, name) return pairs_of.stream(provider, { pairs_of.read(("spec/wire/%s/%s.%s"):format(provider, name, pairs_of.framing[provider])) }) end
 
 local function response_of(x)
@@ -85,20 +92,14 @@ describe("a conversation of the Responses API", function()
     local first = response_of(post(g, ALICE, { input = "Hi", store = false }, { "Hello" }))
     assert.is_false(first.store)
     assert.equal("previous_response_not_found", post(g, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
-    local off = assert(t.load { source = [[
-local sluice = require "sluice"
-return sluice.config { api = 1, listen = ":0", responses = { keep = false }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
-  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    local off = keeping 'false'
     first = response_of(post(off, ALICE, { input = "Hi" }, { "Hello" }))
     assert.is_false(first.store)
     assert.equal("previous_response_not_found", post(off, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).error.code)
   end)
 
   it("is kept for as long as the file says, and no longer", function()
-    local short = assert(t.load { source = [[
-local sluice = require "sluice"
-return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
-  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    local short = keeping '"10s"'
     local first = response_of(post(short, ALICE, { input = "Hi" }, { "Hello" }))
     assert.equal(1, #post(short, ALICE, { input = "x", previous_response_id = first.id }, { "Oh" }).upstream)
     t.advance "11s"
@@ -236,10 +237,7 @@ return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, mod
   end)
 
   it("is kept anew with each turn", function()
-    local short = assert(t.load { source = [[
-local sluice = require "sluice"
-return sluice.config { api = 1, listen = ":0", responses = { keep = "10s" }, models = { public = { provider = "openai", url = "http://up.test/v1", model = "m" } },
-  routes = { v1 = { path = "/v1/*", models = { "public" } } } }]] })
+    local short = keeping '"10s"'
     local r = response_of(post(short, ALICE, { input = "Hi" }, { "Hello" }))
     for _ = 1, 4 do
       t.advance "6s"

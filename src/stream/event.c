@@ -30,6 +30,7 @@ static const struct json_token *token(const struct found *f, enum place p)
 }
 
 static bool is_there(const struct json_token *t) { return t->kind != JSON_ERROR && t->kind != JSON_NULL; }
+
 /* Some send an empty list beside each text. */
 static bool has_items(const struct json_token *t)
 {

@@ -24,8 +24,7 @@
 struct token {
     struct buf json, bytes;                            /* bytes: that it stands for, where the text is compared */
     size_t seen;                                       /* so many of these the text has said */
-    bool placed;
-    size_t text_end;                                   /* when so much text has left; placed */
+    size_t text_end;                                   /* of the placed: when so much text has left */
 };
 
 struct row {                                           /* of one channel */
@@ -240,8 +239,7 @@ static void drop(struct stream *s, struct row *r, size_t at)
 
 static void place(struct row *r, size_t text_end)
 {
-    r->tokens[r->n_placed].text_end = text_end;
-    r->tokens[r->n_placed++].placed = true;
+    r->tokens[r->n_placed++].text_end = text_end;
 }
 
 /* The tokens without a place and the text of this event that stands for none yet. */

@@ -146,7 +146,7 @@ local function assistant(message, place)
     if not block then return nil, why end
     blocks[#blocks + 1] = block
   end
-  return with_notes(blocks, notes_of(message))
+  return blocks
 end
 
 -- ---- turns
@@ -215,9 +215,11 @@ function ROLES.assistant(message, place, turns)
   end
   local blocks, no = assistant(message, place)
   if not blocks then return no end
+  local unsigned
+  blocks, unsigned = with_notes(blocks, notes_of(message))
   turns:say("assistant", blocks, compact(blocks, message.content))
   local turn = turns[#turns]
-  if turn and no then turn.unsigned = true end
+  if turn and unsigned then turn.unsigned = true end
 end
 
 function ROLES.tool(message, place, turns)

@@ -3,8 +3,8 @@
 -- What was decided where the two APIs differ:
 --   - All system messages become the one systemInstruction, wherever they stood.
 --   - An https image is named by its address, which Google fetches by itself (2.5 and later; older models refuse it with a sentence of Google's).
---   - The thought signatures that Gemini 3 wants back with its own tool calls have no place in OpenAI's messages. One that a client kept as Google's own
---     OpenAI endpoint spells it is passed on; without one the word is sent that Google names for calls from elsewhere.
+--   - The thought signatures that Gemini 3 wants back with its own tool calls are told (openai_front.lua) and read as Google's own OpenAI endpoint spells
+--     them, in a call's extra_content. For a call that comes back without one the word is sent that Google names for calls from elsewhere.
 local sluice = require "sluice"
 local shared = require "sluice.dialects.shared"
 local told = require "sluice.dialects.told"

@@ -152,7 +152,7 @@ end
 -- Without what is kept for one provider alone (anthropic.lua, responses_read.lua). What OpenAI's own clients say is theirs, whatever its name.
 local function plain(req, list) return req.dialect == "openai" and list or shared.plain(list, "anthropic") end
 
--- Google's own endpoint wants it back (openai_front.lua), OpenAI's refuses it.
+-- Calls come back with the extra_content that openai_front.lua told: Google's endpoint wants it, OpenAI's refuses it.
 local function is_openai(model) return (model.url or ""):find "^https://api%.openai%.com" ~= nil or (model.options or {}).azure ~= nil end
 
 -- A thought behind which nothing was said is no message there.

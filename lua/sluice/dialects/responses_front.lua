@@ -109,7 +109,6 @@ local function reasoning_item(answer, index, summary, signature)
   return item_of(answer, "rs", index, { type = "reasoning", summary = json.array(summary), encrypted_content = signature })
 end
 
-
 local function call_item(answer, index, status, call, arguments)
   return item_of(answer, "fc", index, { type = "function_call", status = status, call_id = call.id, name = call.name, arguments = arguments })
 end
